@@ -1,0 +1,19 @@
+"""The door: answers `--version` by itself, and leaves the rest to the command line."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    if sys.argv[1:] == ["--version"]:
+        from rdev_cli import __version__  # noqa: PLC0415 -- this answer must not pay for the others
+
+        sys.stdout.write(f"rdev {__version__}\n")
+        return 0
+    from rdev_cli.faces.cli.main import main as run  # noqa: PLC0415
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

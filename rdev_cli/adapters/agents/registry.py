@@ -1,0 +1,73 @@
+"""The agents there are."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rdev_cli.adapters.agents.claude_code import ClaudeCode, outside
+from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
+from rdev_cli.domain.errors import NotFound
+from rdev_cli.ports.agent import Agent
+
+
+class Bundled:
+    """The agent that comes with rdev and runs with the interpreter that runs rdev; it speaks as Claude Code does."""
+
+    name = "bundled"
+    variables: tuple[str, ...] = (
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_MODEL",
+    )
+
+    def program(self) -> Program | None:
+        """Return the program, which is always here."""
+        # the interpreter below a virtual environment needs nothing of it
+        interpreter = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
+        script = Path(__file__).resolve().with_name("bundled.py")
+        # not the whole prefix: in a ~/.local it holds more than an interpreter
+        prefix = Path(sys.base_prefix).resolve()
+        libraries = [prefix / name for name in ("lib", sys.platlibdir) if (prefix / name).is_dir()]
+        # isolated and without site: no folder of the workspace, no variable and no installed package gets a say
+        return Program(
+            agent=self.name,
+            argv=(str(interpreter), "-I", "-S", "-X", "utf8", str(script)),
+            paths=outside((interpreter, *libraries, script)),
+            bundled=True,
+        )
+
+    def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
+        """Return the command line for a task; the prompt comes by stdin."""
+        model = (f"--model={task.model}",) if task.model else ()
+        return (*program.argv, f"--tools={','.join(task.tools)}", *model)
+
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Return what it always needs: nothing."""
+        return ()
+
+    def parse(self, line: bytes) -> Sequence[AgentEvent]:
+        """Return what one line of its stream tells. Never raises."""
+        return _CLAUDE.parse(line)
+
+
+_CLAUDE = ClaudeCode()
+
+
+class KnownAgents:
+    """Every agent that rdev can run; `paths` are configured programs by agent name."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        agents: tuple[Agent, ...] = (ClaudeCode(paths.get("claude", "")), Bundled())
+        self._agents = {agent.name: agent for agent in agents}
+
+    def named(self, name: str) -> Agent:
+        """Return an agent; NotFound lists those there are."""
+        if name not in self._agents:
+            names = sorted(self._agents)
+            raise NotFound(f"there is no agent {name}", hint=f"the agents are {', '.join(names)}", agents=names)
+        return self._agents[name]
+
+    def all(self) -> Sequence[Agent]:
+        """Return all of them, the usual one first."""
+        return tuple(self._agents.values())

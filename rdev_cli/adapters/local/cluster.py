@@ -1,0 +1,277 @@
+"""Pods of `local`: a folder each, a sandbox for every command, the one runner around it."""
+
+import fcntl
+import json
+import os
+import select
+import shlex
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from rdev_cli.adapters.local import sandbox
+from rdev_cli.adapters.shared import runner
+from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
+from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
+from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.report import Check
+from rdev_cli.ports.cluster import Input, Ran, Started
+
+
+class LocalInput:
+    """The stdin of a command that this process started."""
+
+    def __init__(self, pipe: int, folder: Path) -> None:
+        self._pipe, self._folder = pipe, folder
+
+    def write(self, data: bytes) -> bool:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._pipe, view) :]
+        except BrokenPipeError:
+            return False
+        return True
+
+    def finish(self) -> None:
+        # the runner takes an end without this mark for a break
+        (self._folder / "in").touch()
+        os.close(self._pipe)
+
+    def resize(self, rows: int, columns: int) -> None:
+        try:
+            pts = (self._folder / "box").read_text().strip()
+            fd = os.open(pts, os.O_RDWR | os.O_NOCTTY)
+        except OSError:
+            return  # not there yet, or already gone: the size was given at the start too
+        try:
+            fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        finally:
+            os.close(fd)
+
+
+class LocalCluster:
+    """The Cluster port on this machine.
+
+    `folder` is the context's state; `isolation` is `bubblewrap` or `none`; `shown` are host folders that
+    sandboxes see read-only; `caller` is the environment of whoever runs rdev.
+    """
+
+    def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
+        self._pods, self._spool = folder / "pods", folder / "spool"
+        self._installation, self._isolation, self._shown, self._caller = installation, isolation, tuple(shown), caller
+        self.isolated = isolation != "none"
+        self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    # pods
+
+    def _pod(self, project: Project) -> Path:
+        return self._pods / project.pod
+
+    def _mark(self, project: Project) -> dict[str, str]:
+        return {"installation": self._installation, "id": project.id, "name": project.name}
+
+    def pod_present(self, project: Project) -> bool:
+        try:
+            found = json.loads((self._pod(project) / "pod.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        if found != self._mark(project):
+            raise Conflict(
+                f"the pod {project.pod} belongs to another project or installation",
+                hint="rdev project list shows this installation's projects",
+                pod=project.pod,
+            )
+        return True
+
+    def ready(self) -> None:
+        if self.isolated:
+            sandbox.find_bubblewrap()
+
+    def ensure_pod(self, project: Project) -> bool:
+        self.ready()
+        if self.pod_present(project):
+            return False
+        pod = private_folder(self._pod(project))
+        for part in ("workspace", "home"):
+            private_folder(pod / part)
+        uid, gid = os.getuid(), os.getgid()
+        (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{sandbox.HOME}:/bin/sh\n")
+        (pod / "group").write_text(f"rdev:x:{gid}:\n")
+        write_whole(pod / "pod.json", json.dumps(self._mark(project)).encode())  # last: from here on it is whole
+        return True
+
+    def delete_pod(self, project: Project) -> bool:
+        pod = self._pod(project)
+        there = pod.is_dir()
+        if (pod / "pod.json").exists():
+            self.pod_present(project)
+        remove_tree(pod)
+        return there
+
+    # commands
+
+    def start(self, project: Project, launch: Launch) -> Started:
+        folder = self._spool / launch.id
+        started = self._start(project, launch, folder)
+        if started is None:
+            return Started()
+        process, line = started
+        note = "".join(f"; {runner.SHORTCOMINGS[word]}" for word in line.split()[1:] if word in runner.SHORTCOMINGS)[2:]
+        if launch.stdin or launch.terminal:
+            assert process.stdin is not None
+            pipe = os.dup(process.stdin.fileno())
+            process.stdin.close()  # one end only, so that closing it is an end
+            return Started(input=LocalInput(pipe, folder), note=note)
+        return Started(note=note)
+
+    def _start(self, project: Project, launch: Launch, folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
+        """Start the runner and wait for its first line; None if somebody else started this id."""
+        private_folder(self._spool)
+        nonce = os.urandom(16).hex()
+        inner = runner.launch_argv(launch, nonce)
+        pod, terminal = self._pod(project), launch.terminal
+        if self._isolation == "none":
+            if not launch.network:
+                raise Invalid(
+                    "without isolation the network cannot be closed", hint="rdev context set local --isolation bubblewrap", field="network"
+                )
+            front: list[str] = []
+            env = sandbox.environment(self._caller, home=str(pod / "home"), visible=None)
+        else:
+            front = sandbox.box(
+                sandbox.find_bubblewrap(),
+                pod=pod,
+                network=launch.network,
+                shown=self._shown,
+                tools=launch.tools,
+                terminal=terminal is not None,
+            )
+            env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self._shown, *launch.tools))
+        if terminal is not None:
+            # the environment is taken outside the terminal, which would echo it
+            line = f"tty >&9; stty rows {int(terminal[0])} cols {int(terminal[1])}; exec {shlex.join([*front, *launch.argv])}"
+            argv = [*runner.launch_argv(launch, nonce, ("script", "-qefc", line, "/dev/null"))]
+        else:
+            argv = [*front, *inner]
+        mode = "box" if front and terminal is None else "plain"
+        try:
+            process = subprocess.Popen(
+                runner.runner_argv(folder, launch, mode, argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=env,
+                cwd=pod / "workspace",
+                bufsize=0,
+            )
+        except OSError as e:
+            if e.errno == 7:  # E2BIG
+                raise Invalid("the command line is longer than this machine allows", hint="give the text by stdin (-i) or in a file") from e
+            raise Unavailable(f"cannot start a process: {e.strerror}", hint="rdev doctor looks for the cause") from e
+        assert process.stdin is not None and process.stdout is not None  # noqa: PT018 -- both asked for with PIPE
+        try:
+            process.stdin.write(runner.header(launch, nonce))
+        except BrokenPipeError:
+            pass  # the runner ended; its first line says why
+        if not (launch.stdin or launch.terminal):
+            process.stdin.close()
+        line = process.stdout.readline().decode(errors="replace").strip()
+        if line.startswith("ready"):
+            self._own[launch.id] = process
+            return process, line
+        process.stdout.close()
+        process.stdin.close()
+        process.wait()
+        if line == "exists":
+            return None
+        raise Unavailable(f"the runner could not start: {line or 'no answer'}", hint="rdev doctor looks for the cause", path=str(folder))
+
+    def advance(self, project: Project, id: str, *, wait: float) -> Progress:  # noqa: ARG002 -- one machine, one spool
+        folder, own = self._spool / id, self._own.get(id)
+        end, nap = time.monotonic() + wait, 0.002
+        while True:
+            outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
+            sizes = runner.size(folder / "out"), runner.size(folder / "err")
+            left = end - time.monotonic()
+            if outcome is None and left > 0 and sizes == self._seen.get(id, (0, 0)):
+                if own is not None and own.stdout is not None:
+                    if select.select([own.stdout], [], [], min(left, nap))[0]:
+                        own.wait()  # the pipe closes when all is written
+                        own = None
+                else:
+                    if not runner.alive(folder):
+                        end = 0.0  # a last look, then it is lost
+                    time.sleep(max(0.0, min(left, nap)))
+                nap = min(nap * 2, 0.04)
+                continue
+            if outcome is None and sizes == self._seen.get(id, (0, 0)) and not runner.alive(folder):
+                outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
+            self._seen[id] = sizes
+            if outcome is not None:
+                self._forget(id)
+            return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome)
+
+    def _forget(self, id: str) -> None:
+        process = self._own.pop(id, None)
+        if process is not None and process.stdout is not None:
+            process.wait()
+            process.stdout.close()
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def stop(self, project: Project, id: str, reason: str) -> None:  # noqa: ARG002
+        runner.stop(self._spool / id, reason)
+
+    def signal(self, project: Project, id: str, number: int) -> None:  # noqa: ARG002
+        runner.signal_group(self._spool / id, signal.Signals(number))
+
+    def run(
+        self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
+    ) -> Ran:
+        id = f"run_{os.urandom(8).hex()}"
+        launch = Launch(
+            id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), network=self._isolation == "none"
+        )
+        folder = self._spool / id
+        try:
+            started = self.start(project, launch)
+            if stdin is not None and started.input is not None:
+                while chunk := stdin.read(1 << 20):
+                    if not started.input.write(chunk):
+                        break
+                started.input.finish()
+            progress = self.advance(project, id, wait=timeout + launch.grace_seconds + 5)
+            while progress.outcome is None:
+                progress = self.advance(project, id, wait=1.0)
+            errors = runner.read(folder / "err", 0, 1 << 16)
+            if progress.outcome.ending is not Ending.EXITED:
+                raise Unavailable(
+                    f"rdev's own command in the pod did not run to its end ({progress.outcome.ending.value})",
+                    hint="rdev doctor looks for the cause",
+                    said=errors.decode(errors="replace")[-500:],
+                )
+            if stdout is not None:
+                with (folder / "out").open("rb") as spooled:
+                    while chunk := spooled.read(1 << 20):
+                        stdout.write(chunk)
+            return Ran(code=progress.outcome.code, stderr=errors)
+        finally:
+            remove_tree(folder)
+
+    def checks(self) -> Sequence[Check]:
+        from rdev_cli.adapters.local.probe import probe  # noqa: PLC0415 -- only doctor needs it
+
+        return probe(self._pods, isolation=self._isolation, shown=self._shown, caller=self._caller)
+
+
+def _is_an_input(one: LocalInput) -> Input:
+    return one

@@ -1,0 +1,99 @@
+"""git on the host: bare repositories only, a fixed argv, an environment of its own."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from rdev_cli.domain.errors import Failed, TimedOut, Unavailable
+from rdev_cli.domain.values import shown
+from rdev_cli.ports.timing import HEAVY_WRITE, Stop
+
+# Nothing that a repository says may run a program here; what a pack holds is checked.
+SAFE = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.symlinks=false", "-c", "core.askPass=",
+    "-c", "credential.helper=", "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
+    "-c", "fetch.recurseSubmodules=false", "-c", "fetch.fsckObjects=true",
+    # old histories are full of these, and they are harmless
+    "-c", "fetch.fsck.zeroPaddedFilemode=ignore", "-c", "fetch.fsck.badTimezone=ignore",
+    "-c", "fetch.fsck.missingSpaceBeforeDate=ignore",
+)  # fmt: skip
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "HTTPS_PROXY", "no_proxy")
+
+
+def environment(home: Path, protocols: str) -> dict[str, str]:
+    """Return git's whole environment; `protocols` is what it may speak, joined by `:`, empty for none."""
+    return {
+        **{key: os.environ[key] for key in _KEPT if key in os.environ},
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_PROTOCOL_FROM_USER": "0",
+        "GIT_ALLOW_PROTOCOL": protocols or "none",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+    }
+
+
+def git(
+    repository: Path,
+    *argv: str,
+    stdin: bytes | BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+    protocols: str = "",
+    ok: Sequence[int] = (0,),
+    timeout: float = HEAVY_WRITE,
+    stop: Stop | None = None,
+) -> tuple[int, bytes]:
+    """Run git in a bare repository and return (exit code, stdout).
+
+    Data stands behind `--end-of-options` in argv; that is the caller's duty and a test's. Failed if the exit
+    code is not among `ok`; TimedOut after `timeout` seconds; whatever `stop` says, while it runs.
+    """
+    source = stdin if stdin is not None and not isinstance(stdin, bytes) else None
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                ["git", "-C", str(repository), *SAFE, *argv],
+                stdin=subprocess.PIPE if isinstance(stdin, bytes) else source or subprocess.DEVNULL,
+                stdout=stdout or subprocess.PIPE,
+                stderr=errors,
+                env=environment(repository.parent, protocols),
+                start_new_session=True,  # a Ctrl-C is rdev's to answer
+            )
+        except FileNotFoundError as e:
+            raise Unavailable("git is not installed", hint="install it: apt install git", code="TOOL_MISSING", tool="git") from e
+        with process:
+            out = _finish(process, stdin if isinstance(stdin, bytes) else None, timeout, stop, argv[0])
+        if process.returncode not in ok:
+            errors.seek(0)
+            said = errors.read(4000).decode(errors="replace").strip()
+            raise Failed(
+                f"git {argv[0]} failed: {shown(said.splitlines()[-1]) if said else process.returncode}",
+                hint="what git said stands in the context (-o json)",
+                code="GIT_FAILED",
+                said=said,
+            )
+        return process.returncode, out
+
+
+def _finish(process: "subprocess.Popen[bytes]", data: bytes | None, timeout: float, stop: Stop | None, what: str) -> bytes:
+    waited = 0.0
+    while True:
+        try:
+            out, _ = process.communicate(data, timeout=0.2 if stop else timeout)
+        except subprocess.TimeoutExpired:
+            data, waited = None, waited + 0.2
+            if stop is not None and not stop.is_set() and waited < timeout:
+                continue
+            process.kill()
+            process.communicate()
+            if stop is not None:
+                stop.check(f"git {what}")
+            raise TimedOut(
+                f"git {what} took longer than {timeout:.0f} seconds", hint="try again, or clone it yourself and use --from DIR"
+            ) from None
+        return out or b""

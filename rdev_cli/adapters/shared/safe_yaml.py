@@ -1,0 +1,71 @@
+"""YAML that others may have written: gated by its events before anything is composed.
+
+`yaml.safe_load` alone is no defence: a merge key bomb of 463 bytes keeps it busy for ever.
+"""
+
+from typing import Any
+
+import yaml
+
+from rdev_cli.domain.errors import Invalid
+
+BYTES, DEPTH, NODES = 256 << 10, 20, 10_000
+
+
+def load(text: bytes, where: str) -> Any:
+    """Return the plain data of one YAML document; Invalid, with line and column, for anything but plain data."""
+    if len(text) > BYTES:
+        raise Invalid(f"{where} is larger than {BYTES >> 10} KiB", hint="keep settings only in it", file=where)
+    depth = nodes = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            nodes += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise _refused(where, event, "anchors and aliases are not taken")
+            if getattr(event, "tag", None) is not None and getattr(event, "tag", "") != "!":
+                raise _refused(where, event, "tags are not taken")
+            if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
+                raise _refused(where, event, "merge keys are not taken")
+            if depth > DEPTH or nodes > NODES:
+                raise _refused(where, event, "it is nested too deep or too long")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return None
+        _no_twins(node, where)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as e:
+        mark = getattr(e, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Invalid(
+            f"{where} is not YAML{place}: {getattr(e, 'problem', None) or type(e).__name__}", hint="mend that place", file=where
+        ) from e
+
+
+def _refused(where: str, event: "yaml.Event", why: str) -> Invalid:
+    mark = event.start_mark
+    return Invalid(f"{where} at line {mark.line + 1}, column {mark.column + 1}: {why}", hint="write the values out", file=where)
+
+
+def _no_twins(node: "yaml.Node", where: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                mark = key.start_mark
+                raise Invalid(f"{where} at line {mark.line + 1}: '{key.value}' stands there twice", hint="keep one of them", file=where)
+            if isinstance(key.value, str):
+                seen.add(key.value)
+            _no_twins(value, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _no_twins(item, where)
+
+
+def dump(value: Any) -> bytes:
+    """Return plain data as YAML for people: block style, keys in the order given."""
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return text.encode()

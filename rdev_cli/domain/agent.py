@@ -1,0 +1,79 @@
+"""An agent run: a prompt, what the agent says and does, what it cost."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rdev_cli.domain.errors import Invalid
+
+DEFAULT_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep", "Bash")
+PROMPT_MAX = 1 << 20  # characters
+
+
+class AgentEventKind(StrEnum):
+    """What an agent's stream tells."""
+
+    STARTED = "agent.started"
+    SAID = "agent.said"  # text
+    USED = "agent.used"  # a tool, with its input
+    ANSWERED = "agent.answered"  # a tool's result
+    FINISHED = "agent.finished"  # the result, with tokens and cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """One thing an agent said or did; `offset` is where its line begins on the command's stdout."""
+
+    kind: AgentEventKind
+    offset: int = 0
+    text: str = ""
+    tool: str = ""
+    target: str = ""  # what the tool was used on, in a few words
+    failed: bool = False
+    session: str = ""
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """What a caller asks of an agent."""
+
+    project: str
+    prompt: str
+    agent: str = "claude"
+    model: str = ""
+    timeout_seconds: int = 0
+    commit: bool = True
+    network: bool = True
+    tools: tuple[str, ...] = DEFAULT_TOOLS
+    # handed over by the caller's own environment; never journaled, never an argument of a process
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise Invalid("the prompt is empty", hint='rdev claude PROJECT "what to do", or - to read it from stdin', field="prompt")
+        if len(self.prompt) > PROMPT_MAX:
+            raise Invalid("the prompt is longer than 1 MiB", hint="put the text in a file of the project", field="prompt")
+        if "\0" in self.prompt:
+            raise Invalid("the prompt holds a NUL byte", hint="remove it", field="prompt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTask:
+    """An agent's own view of a run: what it needs to build its command line."""
+
+    prompt: str
+    model: str
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """An agent's program on this machine: argv in front, and what a sandbox must show read-only to run it."""
+
+    agent: str
+    argv: tuple[str, ...]
+    paths: tuple[str, ...]
+    bundled: bool = False

@@ -1,0 +1,80 @@
+"""The one way from domain values to plain data and to the JSON that every door speaks."""
+
+import json
+from base64 import b64encode
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+
+def stamp(moment: datetime) -> str:
+    """Return an aware time as RFC 3339 in UTC with milliseconds and `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """Return the aware time that `stamp` wrote."""
+    return datetime.fromisoformat(text)
+
+
+def _raw(value: Any) -> bool:
+    """Say whether value is bytes, or text smuggling bytes (surrogates), that no UTF-8 document can hold."""
+    try:
+        if isinstance(value, bytes):
+            value.decode()
+        elif isinstance(value, str):
+            value.encode()
+        elif isinstance(value, list | tuple):
+            return any(_raw(v) for v in value if isinstance(v, str | bytes))
+    except UnicodeError:
+        return True
+    return False
+
+
+def _b64(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_b64(v) for v in value]
+    return b64encode(value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")).decode()
+
+
+def _pairs(items: Any) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in items:
+        if _raw(value):
+            out[f"{key}_b64"] = _b64(value)
+        else:
+            out[key] = plain(value)
+    return out
+
+
+def plain(value: Any) -> Any:
+    """Return value as dicts, lists, strings and numbers.
+
+    Bytes that are UTF-8 become text; a field that holds others is renamed `…_b64` and holds base64.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if _raw(value) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if is_dataclass(value) and not isinstance(value, type):
+        return _pairs((f.name, getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_"))
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, dict):
+        return _pairs(value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return str(value)  # Secret and its like show what they allow
+
+
+def to_json(value: Any) -> str:
+    """Return value as the JSON every door speaks: sorted keys, compact, UTF-8, no newline at the end."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,154 @@
+"""A command: one run of an agent, a shell line, git or any argv in a pod."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import CommandId, ProjectId
+
+CAP = 2 << 30  # bytes a stream may spool before the runner cuts it, visibly
+GRACE = 5  # seconds between TERM and KILL
+PAGE = 1 << 20  # the most bytes of a stream that one document holds
+
+
+class CommandKind(StrEnum):
+    """What was asked for."""
+
+    EXEC = "exec"
+    SHELL = "shell"
+    GIT = "git"
+    AGENT = "agent"
+
+
+class CommandState(StrEnum):
+    """Where a command is in its life; `lost` means that its outcome cannot be known."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+OPEN = (CommandState.PENDING, CommandState.RUNNING)
+
+
+class Ending(StrEnum):
+    """How the runner says that a command ended (the second word of its `exit` file)."""
+
+    EXITED = "exited"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    STDIN = "stdin"  # stdin broke before its end
+    SETUP = "setup"  # the command itself never ran
+    LOST = "lost"  # no exit record: said by rdev, never by the runner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the `exit` file says."""
+
+    code: int
+    ending: Ending
+    truncated: bool = False  # the cap, or a full disk, cut a stream
+    at: datetime | None = None  # when the record was written, None if nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a command has come: bytes in the spool, and the outcome once there is one."""
+
+    stdout: int
+    stderr: int
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What a runner is asked to start.
+
+    `environment` reaches the command alone, through the runner's stdin: never an argv, never a file.
+    `commit` is the message under which the work tree is committed after exit 0; empty: no commit.
+    `tools` are host paths that a local sandbox shows read-only at the same place.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    stdin: bool = False
+    terminal: tuple[int, int] | None = None  # rows, columns
+    limit_seconds: int = 0  # 0: none
+    grace_seconds: int = GRACE
+    cap: int = CAP
+    network: bool = True
+    commit: str = ""
+    tools: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.argv[0]:
+            raise Invalid("there is nothing to run", hint="rdev exec PROJECT -- ARGV...", field="argv")
+        for part in self.argv:
+            if "\0" in part:
+                raise Invalid("an argument holds a NUL byte", hint="no program can be given one", field="argv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command and its outcome, as everybody sees it."""
+
+    id: CommandId
+    project: str
+    project_id: ProjectId
+    kind: CommandKind
+    argv: tuple[str, ...]
+    state: CommandState
+    actor: str
+    created_at: datetime
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""  # why it did not simply exit: timeout, cancelled, stdin, setup, lost
+    duration_ms: int | None = None
+    timeout_seconds: int = 0
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    truncated: bool = False
+    network: bool = True
+    agent: str = ""
+    model: str = ""
+    session: str = ""
+    commit: str = ""  # the commit that the work ended in
+    delivered: str = ""  # the branch of the forge that it reached
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    answer: str = ""  # the agent's last words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """What a caller asks for; an argv is never joined or split."""
+
+    project: str
+    argv: tuple[str, ...]
+    kind: CommandKind = CommandKind.EXEC
+    stdin: bool = False
+    terminal: tuple[int, int] | None = None
+    timeout_seconds: int = 0
+    network: bool = True
+
+
+def status(command: Command) -> int:
+    """Return the exit code that `exec`, `shell` and `git` end with: the command's own, or what stands for its fate."""
+    if command.state is CommandState.LOST:
+        return 74
+    if command.reason:
+        return {"timeout": 124, "cancelled": 130, "setup": 125}[command.reason]
+    return command.exit_code if command.exit_code is not None else 74
+
+
+def with_output(command: Command, stdout: bytes, stderr: bytes) -> dict[str, object]:
+    """Return a command's document with what it printed in it: at most PAGE bytes a stream, `output_cut` if there is more."""
+    shown = {name: getattr(command, name) for name in Command.__slots__}
+    return {**shown, "stdout": stdout[:PAGE], "stderr": stderr[:PAGE], "output_cut": max(len(stdout), len(stderr)) > PAGE}

@@ -1,0 +1,95 @@
+"""A project: a record, a repository and a pod, under one name."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import ProjectId, name, shown
+
+LABEL_PROJECT = "rdev.orchard9.ai/project"
+LABEL_NAME = "rdev.orchard9.ai/name"
+LABEL_INSTALLATION = "rdev.orchard9.ai/installation"
+LABEL_ID = "rdev.orchard9.ai/id"
+
+
+class ProjectState(StrEnum):
+    """Where a project is in its life."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSpec:
+    """What a caller asks for."""
+
+    name: str
+    description: str = ""
+    source: str = ""  # a directory or URL to take history and branches from; empty: the skeleton
+    network: bool = True  # False: no command of this project ever reaches the network
+
+    def __post_init__(self) -> None:
+        name(self.name, "project name")
+        if len(self.description) > 500 or any(ord(c) < 32 for c in self.description):
+            raise Invalid(
+                f"description '{shown(self.description)}' is not allowed",
+                hint="one line of at most 500 characters",
+                field="description",
+            )
+        if "\0" in self.source:
+            raise Invalid("--from holds a NUL byte", hint="give a directory or a URL", field="source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What a caller gets."""
+
+    id: ProjectId
+    name: str
+    description: str
+    source: str
+    network: bool
+    state: ProjectState
+    pod: str
+    repository: str
+    branch: str
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def spec(self) -> ProjectSpec:
+        """What was asked for when it was created."""
+        return ProjectSpec(name=self.name, description=self.description, source=self.source, network=self.network)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit as people look at one; `stat` is git's own table of what changed."""
+
+    sha: str
+    subject: str
+    author: str
+    at: datetime
+    files: int
+    insertions: int
+    deletions: int
+    stat: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectStatus:
+    """A project, its newest commit, what runs in it and whether its pod is there."""
+
+    project: Project
+    pod_present: bool
+    head: Commit | None
+    running: tuple[str, ...]
+    unfinished: str  # the operation that was cut off, if any, else empty
+
+
+def pod_name(project: str, id: str) -> str:
+    """Return the deterministic name of a project's pod."""
+    return f"rdev-{project}-{id[-8:]}"

@@ -1,0 +1,41 @@
+"""What rdev finds when it looks at itself: checks, contexts, settings."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at, what was found, and what to type about it."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting and where its value came from: flag, environment, file, context or default."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A named place to work."""
+
+    name: str
+    current: bool
+    runtime: str
+    isolation: str

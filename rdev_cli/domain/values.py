@@ -1,0 +1,99 @@
+"""Names, ids, durations and secrets: what is true of them wherever they are used."""
+
+import re
+from datetime import datetime
+from typing import NewType
+
+from rdev_cli.domain.errors import Invalid
+
+ProjectId = NewType("ProjectId", str)
+CommandId = NewType("CommandId", str)
+OperationId = NewType("OperationId", str)
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_GRAPHIC = re.compile(r"[^\x20-\x7e]")
+ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_")
+
+
+def shown(text: str) -> str:
+    """Return foreign text fit for a message: control and non-ASCII characters escaped, cut at 60."""
+    safe = _GRAPHIC.sub(lambda m: m[0].encode("unicode_escape", "backslashreplace").decode("ascii", "replace"), text)
+    return safe if len(safe) <= 60 else safe[:57] + "..."
+
+
+def name(text: str, what: str = "name") -> str:
+    """Return text if it obeys the one name rule, else raise Invalid.
+
+    The rule makes every accepted name valid as a Kubernetes name and label value, a DNS label, a
+    database and Redis user, a repository and a part of a branch, with room for suffixes.
+    """
+    if not _NAME.fullmatch(text):
+        raise Invalid(
+            f"{what} '{shown(text)}' is not allowed",
+            hint="use 1 to 40 of a-z, 0-9 and '-', starting with a letter and not ending with '-'",
+            code="INVALID_NAME",
+            field=what,
+        )
+    return text
+
+
+def new_id(prefix: str, now: datetime, randomness: int) -> str:
+    """Return `prefix_` + 10 characters of time (ms) + 10 of randomness (50 bits), in Crockford base32: sortable."""
+    number = (int(now.timestamp() * 1000) << 50) | (randomness & ((1 << 50) - 1))
+    return f"{prefix}_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(95, -5, -5))
+
+
+def id_like(text: str, prefix: str) -> bool:
+    """Say whether text is an id of that kind, or a usable beginning of one (4 characters after `_`)."""
+    return re.fullmatch(rf"{prefix}_[0-9a-z]{{4,20}}", text) is not None
+
+
+def seconds(text: str, field: str = "timeout") -> int:
+    """Return the seconds in a duration such as 90s, 30m, 8h or 7d; raise Invalid for anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise Invalid(f"{field} '{shown(text)}' is not a duration", hint="write a number and a unit: 90s, 30m, 8h or 7d", field=field)
+    total = int(match[1]) * _UNITS[match[2]]
+    if total > 366 * 86400:
+        raise Invalid(f"{field} '{shown(text)}' is longer than a year", hint="366d is the most", field=field)
+    return total
+
+
+def spoken(total: float) -> str:
+    """Return a number of seconds as people say it: 0.4s, 12s, 3m20s, 2h05m."""
+    if total < 10:
+        return f"{total:.1f}s"
+    if total < 60:
+        return f"{total:.0f}s"
+    minutes, rest = divmod(round(total), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+class Secret:
+    """A value that shows itself only when asked by name."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value; every use of this word can be searched for."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "•••"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))

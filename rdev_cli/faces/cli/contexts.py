@@ -1,0 +1,66 @@
+"""rdev context."""
+
+from typing import Annotated
+
+import typer
+
+from rdev_cli.faces.cli.face import does, hand, noun, say
+from rdev_cli.faces.cli.show import show
+from rdev_cli.ops import contexts
+
+app = noun("Contexts: named places to work, and the settings in force.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False)]
+
+
+@does(app, "list", contexts.list_)
+def list_(ctx: typer.Context) -> None:
+    show(ctx, contexts.list_(hand(ctx).world()))
+
+
+@does(app, "show", contexts.show)
+def show_(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="[NAME]", help="The context; the current one by default.")] = ""
+) -> None:
+    show(ctx, contexts.show(hand(ctx).world(), name))
+
+
+@does(app, "view", contexts.view)
+def view(
+    ctx: typer.Context, origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from (always done).")] = False
+) -> None:
+    show(ctx, contexts.view(hand(ctx).world()))
+
+
+@does(app, "use", contexts.use)
+def use(ctx: typer.Context, name: Name) -> None:
+    show(ctx, contexts.use(hand(ctx).world(), name))
+
+
+@does(app, "set", contexts.set_, epilog="rdev context set local --agent claude=~/bin/claude --show /opt/go")
+def set_(
+    ctx: typer.Context,
+    name: Name,
+    isolation: Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")] = None,
+    shown: Annotated[
+        list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")
+    ] = None,
+    agent: Annotated[list[str] | None, typer.Option("--agent", metavar="NAME=PATH", help="Where an agent's program is.")] = None,
+    agent_env: Annotated[
+        list[str] | None, typer.Option("--agent-env", metavar="NAME.VAR=VALUE", help="A variable for an agent; no secrets.")
+    ] = None,
+) -> None:
+    values: dict[str, str] = {}
+    if isolation is not None:
+        values["isolation"] = isolation
+    if shown:
+        values["show"] = "\n".join(shown)
+    for given, flag in ((agent, "--agent"), (agent_env, "--agent-env")):
+        for pair in given or []:
+            key, equals, value = pair.partition("=")
+            if not equals or not value:
+                raise typer.BadParameter(f"'{pair}' has no value; write NAME=VALUE", param_hint=f"'{flag}'")
+            values[f"agent.{key}"] = value
+    if not values:
+        say("nothing to set; rdev context set --help shows what there is")
+    show(ctx, contexts.set_(hand(ctx).world(), name, values))

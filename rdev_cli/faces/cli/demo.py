@@ -1,0 +1,149 @@
+"""rdev demo."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rdev_cli.domain.agent import AgentSpec
+from rdev_cli.domain.command import Command
+from rdev_cli.domain.errors import RdevError, Unavailable
+from rdev_cli.domain.project import Project, ProjectSpec
+from rdev_cli.faces.cli import claude
+from rdev_cli.faces.cli.face import Hand, Verb, hand, noun, say, write
+from rdev_cli.faces.cli.projects import Isolation
+from rdev_cli.faces.cli.show import clean, show
+from rdev_cli.ops import agents, commands, projects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rdev_cli.wiring.services import Services
+
+app = noun("")
+
+
+def _bold(text: str) -> str:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else typer.style(text, bold=True)
+
+
+def _step(here: Hand, number: int, what: str, typed: str) -> None:
+    if here.human:
+        write(sys.stdout, f"\n{_bold(f'{number}  {what}')}\n   $ {typed}\n")
+
+
+def _agent(world: "Services", given: str) -> str:
+    if given:
+        world.agents.named(given)
+        return given
+    return "claude" if world.cluster.isolated and world.agents.named("claude").program() else "bundled"
+
+
+def _isolated(here: Hand) -> tuple["Services", str]:
+    """Return a world that can run the demo: without bubblewrap the bundled agent, and it alone, may run plain."""
+    world = here.world()
+    try:
+        world.cluster.ready()
+    except Unavailable as e:
+        if e.code != "TOOL_MISSING":
+            raise
+        say(f"warning: {e.message}; the demo's own agent runs without isolation")
+        say(f"hint:    {e.hint}")
+        here.close()
+        return here.again(isolation="none"), "bundled"
+    return world, ""
+
+
+@app.command(
+    "demo",
+    cls=Verb,
+    help="The main job, narrated live on a scripted model, then cleaned up.\n\n"
+    "Creates a project, runs a coding agent on it in an isolated environment, shows what it changed, deletes everything. "
+    "The model is a script on this machine, so no key is needed and nothing is sent anywhere; Claude Code is used if it is here.",
+)
+def demo(
+    ctx: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the project, to look at it.")] = False,
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="claude or bundled; what is here, by default.")] = "",
+    isolation: Isolation = None,
+) -> None:
+    here = hand(ctx)
+    here.options["isolation"] = isolation
+    world, forced = _isolated(here)
+    chosen = forced or _agent(world, agent)
+    name = f"demo-{os.urandom(2).hex()}"
+    project: Project | None = None
+    here.standing = f"the project {name} may still be there: rdev project delete {name}"
+    try:
+        _step(here, 1, "Create a project: a repository from the skeleton, and an isolated place to work", f"rdev project create {name}")
+        project = projects.create(world, ProjectSpec(name=name, description="A project of the demo."))
+        if here.human:
+            write(sys.stdout, f"   {project.repository}\n")
+        command = _work(ctx, here, world, project, chosen)
+        if here.human:
+            _look(world, project, command)
+        claude.verdict(world, command)
+    except BaseException:
+        if project is not None:
+            _away(here, world, project, keep=False)
+        raise
+    _away(here, world, project, keep=keep)
+    if here.human:
+        _next(project if keep else None)
+    else:
+        show(ctx, {"project": name, "agent": chosen, "command": command, "kept": keep})
+
+
+def _work(ctx: typer.Context, here: Hand, world: "Services", project: Project, agent: str) -> Command:
+    from rdev_cli.wiring.demo import PROMPT
+
+    _step(here, 2, "Let a coding agent work on it", f'rdev claude {project.name} "{PROMPT}"')
+    if agent == "bundled":
+        say("   Claude Code is not used here: the agent is the small one that comes with rdev")
+    with world.demo_model() as model:
+        spec = AgentSpec(
+            project=project.name, prompt=PROMPT, agent=agent,
+            environment=(("ANTHROPIC_BASE_URL", model.url), ("ANTHROPIC_API_KEY", "no-key-needed")),
+        )  # fmt: skip
+        running = agents.run(world, spec)
+        for note in running.notes:
+            say(f"   note: {note}")
+        return claude.watch(here, world, running.command, into=sys.stdout, indent="   ")
+
+
+def _look(world: "Services", project: Project, command: Command) -> None:
+    write(sys.stdout, f"\n{_bold('3  Look at what it changed')}\n   $ git clone {project.repository}; git show --stat\n")
+    found = world.forge.commit(project, command.commit) if command.commit else None
+    if found is not None:
+        write(sys.stdout, f"   {found.sha[:10]} {clean(found.subject)} ({clean(found.author)})\n")
+        write(sys.stdout, "".join(f"   {clean(line).strip()}\n" for line in found.stat.splitlines()))
+
+
+def _away(here: Hand, world: "Services", project: Project, *, keep: bool) -> None:
+    if keep:
+        return
+    _step(here, 4, "Delete everything", f"rdev project delete {project.name}")
+    signal, here.signal = here.signal, 0
+    world.stop = type(world.stop)()  # a Ctrl-C stopped the work, not the cleaning up
+    try:
+        projects.delete(world, project.name)
+    except RdevError as e:
+        say(f"warning: {e.message}; {e.hint}")
+    here.signal = signal
+    if here.human:
+        left = commands.list_(world, running=True)
+        write(sys.stdout, f"   gone: record, repository, pod{'' if left else '; nothing runs'}\n")
+
+
+def _next(kept: Project | None) -> None:
+    things = (
+        (f"rdev git {kept.name} -- show", f"git clone {kept.repository}", f"rdev project delete {kept.name}")
+        if kept
+        else (
+            "rdev project create shop                   a project of your own (--from DIR takes your repository)",
+            'rdev claude shop "add an about page"       your own work, with your own key in ANTHROPIC_API_KEY',
+            "rdev doctor                                what isolation is in force here, proved from inside",
+        )
+    )
+    write(sys.stdout, f"\n{_bold('Three things to type next')}\n" + "".join(f"   {thing}\n" for thing in things))

@@ -1,0 +1,41 @@
+"""rdev exec."""
+
+from typing import Annotated
+
+import typer
+
+from rdev_cli.domain.command import CommandKind
+from rdev_cli.faces.cli.face import does, duration, hand, noun
+from rdev_cli.faces.cli.projects import Isolation, Some, one
+from rdev_cli.faces.cli.running import run
+from rdev_cli.ops import commands
+
+app = noun("")
+
+Limit = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="End it after so long: 90s, 30m, 8h.")]
+Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
+Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
+
+
+@does(app, "exec", commands.run, "exec", epilog="rdev exec shop -- go test ./... · tar c . | rdev exec -i shop -- tar x")
+def exec_(
+    ctx: typer.Context,
+    project: Some = None,
+    stdin: Annotated[bool, typer.Option("-i", "--stdin", help="Forward stdin, and close it at its end.")] = False,
+    terminal: Annotated[bool, typer.Option("-t", "--tty", help="Give it a terminal.")] = False,
+    timeout: Limit = None,
+    no_network: Offline = False,
+    no_wait: Detached = False,
+    isolation: Isolation = None,
+) -> None:
+    here = hand(ctx)
+    here.options["isolation"] = isolation
+    if not here.tail:
+        raise typer.BadParameter("name what to run after `--`: rdev exec PROJECT -- ARGV...", param_hint="'ARGV'")
+    limit = duration(timeout, "timeout")
+    raise typer.Exit(
+        run(
+            ctx, here, project=one(ctx, project), kind=CommandKind.EXEC, argv=tuple(here.tail), stdin=stdin or terminal, terminal=terminal,
+            limit=limit, network=not no_network, wait=not no_wait,
+        )
+    )  # fmt: skip

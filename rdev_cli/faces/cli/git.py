@@ -1,0 +1,21 @@
+"""rdev git."""
+
+import typer
+
+from rdev_cli.domain.command import CommandKind
+from rdev_cli.faces.cli.exec_ import Limit
+from rdev_cli.faces.cli.face import Verb, duration, hand, noun
+from rdev_cli.faces.cli.projects import Isolation, Some, one
+from rdev_cli.faces.cli.running import run
+
+app = noun("")
+
+
+@app.command("git", cls=Verb, help="Run git in a project's work tree, in its pod.", epilog="rdev git shop -- log --oneline")
+def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, isolation: Isolation = None) -> None:
+    here = hand(ctx)
+    here.options["isolation"] = isolation
+    if not here.tail:
+        raise typer.BadParameter("name what git shall do after `--`: rdev git PROJECT -- log --oneline", param_hint="'ARGV'")
+    limit = duration(timeout, "timeout")
+    raise typer.Exit(run(ctx, here, project=one(ctx, project), kind=CommandKind.GIT, argv=("git", "--no-pager", *here.tail), limit=limit))

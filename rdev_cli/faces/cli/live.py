@@ -1,0 +1,193 @@
+"""Following a command: its bytes as they come, its end as it was, and the terminal as it was before."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from rdev_cli.domain.codec import to_json
+from rdev_cli.domain.command import OPEN, Command
+from rdev_cli.faces.cli.face import Hand, say
+from rdev_cli.faces.cli.show import emit
+from rdev_cli.ops import commands
+from rdev_cli.ports.cluster import Input
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rdev_cli.wiring.services import Services
+
+_SLICE = 1 << 20
+
+
+class Stream:
+    """One spooled stream, poured out from any byte on."""
+
+    def __init__(self, path: os.PathLike[str], offset: int, out: Callable[[int, int, int], int]) -> None:
+        self._path, self.offset, self._out = path, offset, out
+        self._fd = -1
+
+    def pour(self, end: int) -> None:
+        """Hand on what came since the last time, up to `end`."""
+        if end <= self.offset:
+            return
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDONLY)
+        while self.offset < end:
+            moved = self._out(self._fd, self.offset, min(end - self.offset, _SLICE))
+            if moved == 0:
+                break
+            self.offset += moved
+
+    def close(self) -> None:
+        """Close the spool."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def to_fd(target: int) -> Callable[[int, int, int], int]:
+    """Return what moves bytes of a spool to a descriptor, without touching them where the kernel can."""
+    plain = False
+
+    def move(fd: int, offset: int, count: int) -> int:
+        nonlocal plain
+        if not plain:
+            try:
+                return os.sendfile(target, fd, offset, count)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                plain = True  # a terminal, a file opened to append, another system
+        data = os.pread(fd, min(count, 1 << 16), offset)
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(target, view) :]
+            except BlockingIOError:
+                import select  # noqa: PLC0415 -- somebody else made our stdout non-blocking
+
+                select.select([], [target], [])
+        return len(data)
+
+    return move
+
+
+def to_events(command: Command, stream: str, position: Callable[[], str]) -> Callable[[int, int, int], int]:
+    """Return what tells bytes of a spool as JSON lines, never splitting a UTF-8 character."""
+
+    def move(fd: int, offset: int, count: int) -> int:
+        data = os.pread(fd, min(count, 1 << 16), offset)
+        whole = _whole(data)
+        emit(to_json({"type": "output", "command": command.id, "stream": stream, "offset": offset, "data": whole, "id": position()}))
+        return len(whole)
+
+    return move
+
+
+def _whole(data: bytes) -> bytes:
+    for back in range(1, min(4, len(data))):
+        byte = data[-back]
+        if byte >= 0xC0:  # the first byte of a character: is all of it here?
+            need = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data[:-back] if need > back and len(data) > back else data
+        if byte < 0x80:
+            break
+    return data
+
+
+def follow(
+    hand: Hand,
+    world: "Services",
+    command: Command,
+    streams: tuple[Stream, Stream] | None,
+    *,
+    each: Callable[[], Any] | None = None,
+    own: bool = True,
+) -> Command:
+    """Follow a command to its end and return it as it ended.
+
+    `own`: this invocation started it, so Ctrl-C and a reader that went away end it; whoever only looks on lets it run.
+    """
+    hand.standing = f"{command.id} may still be running: rdev command show {command.id}, rdev command cancel {command.id}"
+    asked = False
+    try:
+        while True:
+            command, progress = commands.follow(world, command, wait=0.2)
+            if streams is not None:
+                streams[0].pour(progress.stdout)
+                streams[1].pour(progress.stderr)
+            if each is not None:
+                each()
+            if command.state not in OPEN:
+                return command
+            if world.stop.is_set():
+                if not own or hand.signal != 2:
+                    say(f"{command.id} goes on: rdev command attach {command.id}")
+                    raise typer.Exit(128 + hand.signal)
+                if not asked:
+                    commands.ask_to_stop(world, command)
+                    asked = True
+    except BrokenPipeError:
+        if own:
+            commands.ask_to_stop(world, command)  # as a shell's pipe would end it
+        raise
+    finally:
+        for stream in streams or ():
+            stream.close()
+
+
+def feed(source: Input) -> threading.Thread:
+    """Hand this process's stdin to a command, in the background, and close it at its end."""
+
+    def work() -> None:
+        try:
+            while data := os.read(0, 1 << 16):
+                if not source.write(data):
+                    return
+            source.finish()
+        except OSError:
+            return  # the runner sees a break, and says so
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+class Terminal:
+    """The caller's terminal, raw while a command has it, and always put back."""
+
+    def __init__(self, source: Input | None) -> None:
+        self._source, self._saved = source, None if not sys.stdin.isatty() else self._raw()
+
+    def _raw(self) -> Any:
+        import signal  # noqa: PLC0415 -- only for -t
+        import termios  # noqa: PLC0415
+        import tty  # noqa: PLC0415
+
+        saved = termios.tcgetattr(0)
+        tty.setraw(0)
+        signal.signal(signal.SIGWINCH, lambda *_: self._resize())
+        return saved
+
+    def _resize(self) -> None:
+        if self._source is not None:
+            self._source.resize(*size())
+
+    def restore(self) -> None:
+        """Put the terminal back."""
+        if self._saved is not None:
+            import termios  # noqa: PLC0415
+
+            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+            self._saved = None
+
+
+def size() -> tuple[int, int]:
+    """Return the terminal's rows and columns."""
+    try:
+        found = os.get_terminal_size(0)
+    except OSError:
+        return 24, 80
+    return found.lines or 24, found.columns or 80

@@ -1,0 +1,104 @@
+"""rdev project."""
+
+from typing import Annotated
+
+import typer
+
+from rdev_cli.domain.project import ProjectSpec
+from rdev_cli.faces.cli.face import confirm, does, duration, hand, noun, say
+from rdev_cli.faces.cli.show import show
+from rdev_cli.ops import known, projects
+
+app = noun("Projects: a record, a repository and a pod under one name.")
+
+Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
+Some = Annotated[
+    str | None, typer.Argument(metavar="[PROJECT]", help="The project; the one that .rdev.yaml names, by default.", show_default=False)
+]
+Wait = Annotated[
+    str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process works on it (30s).")
+]
+Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")]
+
+
+def one(ctx: typer.Context, given: str | None) -> str:
+    """Return the project given, or the one that the folder names."""
+    found = given or hand(ctx).world().settings.project
+    if not found:
+        raise typer.BadParameter("name a project, or put `project: NAME` into .rdev.yaml", param_hint="'PROJECT'")
+    return found
+
+
+@does(app, "create", projects.create, epilog="rdev project create shop · rdev project create shop --from ~/src/shop")
+def create(
+    ctx: typer.Context,
+    project: Name,
+    description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="One line about it.")] = "",
+    source: Annotated[
+        str, typer.Option("--from", metavar="DIR|URL", help="Take history and branches from there instead of the skeleton.")
+    ] = "",
+    no_network: Annotated[bool, typer.Option("--no-network", help="No command of it ever reaches the network.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+    isolation: Isolation = None,
+    timeout: Wait = None,
+) -> None:
+    here = hand(ctx)
+    here.options |= {"isolation": isolation, "wait_seconds": duration(timeout, "timeout")}
+    spec = ProjectSpec(name=project, description=description, source=source, network=not no_network)
+    world = here.world()
+    if dry_run:
+        start = f"take history and branches from {world.forge.check_source(source)}" if source else "commit the skeleton"
+        steps = [f"make the repository {world.forge.url(project)}", start, "make the pod", "check the work tree out into it"]
+        show(ctx, {"would": f"create {project} in context {world.settings.context}", "steps": steps})
+        return
+    here.standing = f"{project} may be half made: rdev project create {project} goes on, rdev project delete {project} clears it"
+    before = world.store.find_project(project)
+    made = projects.create(world, spec)
+    if here.human and (before is None or before.id != made.id or before.state is not made.state):
+        say(f"created {made.name}; clone it: git clone {made.repository}")
+    show(ctx, made)
+
+
+@does(app, "list", projects.list_)
+def list_(ctx: typer.Context) -> None:
+    show(ctx, projects.list_(hand(ctx).world()), empty="no projects yet; make one: rdev project create NAME")
+
+
+@does(app, "show", projects.show)
+def show_(ctx: typer.Context, project: Some = None) -> None:
+    show(ctx, projects.show(hand(ctx).world(), one(ctx, project)))
+
+
+@does(app, "status", projects.status)
+def status(ctx: typer.Context, project: Some = None) -> None:
+    show(ctx, projects.status(hand(ctx).world(), one(ctx, project)))
+
+
+@does(app, "delete", projects.delete)
+def delete(
+    ctx: typer.Context,
+    project: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed.")] = False,
+    timeout: Wait = None,
+) -> None:
+    here = hand(ctx)
+    here.options["wait_seconds"] = duration(timeout, "timeout")
+    world = here.world()
+    found = known.project(world, project)
+    things = [
+        f"the commands of {project} and their output",
+        f"the pod {found.pod} with the work tree",
+        f"the repository {found.repository}",
+        "the record",
+    ]
+    if dry_run:
+        show(ctx, {"would": f"delete {project} in context {world.settings.context}", "steps": things})
+        return
+    confirm(ctx, f"Delete {project} in context {world.settings.context}: {', '.join(things)}?", yes=yes)
+    here.standing = f"{project} may be half removed: rdev project delete {project} goes on"
+    gone = projects.delete(world, project)
+    if here.human:
+        say(f"deleted {gone.name}")
+    else:
+        show(ctx, gone)

@@ -1,0 +1,34 @@
+"""rdev shell."""
+
+from typing import Annotated
+
+import typer
+
+from rdev_cli.domain.command import CommandKind
+from rdev_cli.faces.cli.exec_ import Detached, Limit, Offline
+from rdev_cli.faces.cli.face import Verb, duration, hand, noun
+from rdev_cli.faces.cli.projects import Isolation, Name
+from rdev_cli.faces.cli.running import run
+
+app = noun("")
+
+
+@app.command("shell", cls=Verb, help="Run a line of sh in a project's pod.", epilog="rdev shell shop 'ls | wc -l'")
+def shell(
+    ctx: typer.Context,
+    project: Name,
+    line: Annotated[str, typer.Argument(metavar="LINE", help="The line, as one word.")],
+    stdin: Annotated[bool, typer.Option("-i", "--stdin", help="Forward stdin, and close it at its end.")] = False,
+    timeout: Limit = None,
+    no_network: Offline = False,
+    no_wait: Detached = False,
+    isolation: Isolation = None,
+) -> None:
+    here = hand(ctx)
+    here.options["isolation"] = isolation
+    raise typer.Exit(
+        run(
+            ctx, here, project=project, kind=CommandKind.SHELL, argv=("sh", "-c", line), stdin=stdin, limit=duration(timeout, "timeout"),
+            network=not no_network, wait=not no_wait,
+        )
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""Commands: start, follow, look at, cancel. Durable: the runner records how one ended, whoever is looking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rdev_cli.domain.command import (
+    GRACE,
+    OPEN,
+    PAGE,
+    Command,
+    CommandKind,
+    CommandState,
+    Ending,
+    ExecSpec,
+    Launch,
+    Outcome,
+    Progress,
+    with_output,
+)
+from rdev_cli.domain.errors import Failed, RdevError
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.values import CommandId
+from rdev_cli.ops import known, telling, workspaces
+from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ports import World
+from rdev_cli.ports.cluster import Input, Started
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A command that was started, with what only its starter has: its stdin, and words for people."""
+
+    command: Command
+    input: Input | None = None
+    notes: tuple[str, ...] = ()
+
+
+@operation("command.run", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def run(world: World, spec: ExecSpec) -> Running:
+    """Run a command in a project's pod."""
+    project = known.ready(world, spec.project)
+    command = Command(
+        id=CommandId(world.new_id("cmd")), project=project.name, project_id=project.id, kind=spec.kind, argv=spec.argv,
+        state=CommandState.RUNNING, actor=world.actor, created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds,
+        network=spec.network and project.network,
+    )  # fmt: skip
+    launch = Launch(
+        id=command.id, argv=spec.argv, stdin=spec.stdin, terminal=spec.terminal, limit_seconds=spec.timeout_seconds, network=command.network
+    )
+    return start(world, project, command, launch)
+
+
+def start(world: World, project: Project, command: Command, launch: Launch, *, exclusive: bool = False) -> Running:
+    """Record a command, then start it; a failure to start it is recorded too."""
+    notes = revive(world, project)
+    with world.store.transaction() as tx:
+        if exclusive:
+            # until its command is settled; a year is longer than any limit
+            tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
+        tx.put_command(command)
+        tx.append(
+            "command.started",
+            command.id,
+            {"project": project.name, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent},
+        )
+    try:
+        started: Started = world.cluster.start(project, launch)
+    except RdevError:
+        settle(world, project, command, Progress(stdout=0, stderr=0, outcome=Outcome(code=125, ending=Ending.SETUP)))
+        raise
+    return Running(command, started.input, (*notes, started.note) if started.note else notes)
+
+
+def _brief(argv: Sequence[str]) -> list[str]:
+    return [part if len(part) <= 200 else part[:197] + "..." for part in argv[:20]] + (["..."] if len(argv) > 20 else [])
+
+
+def revive(world: World, project: Project) -> tuple[str, ...]:
+    """Make a pod that is missing again, from the repository; return words about it for people."""
+    if world.cluster.pod_present(project):
+        return ()
+    world.cluster.ensure_pod(project)
+    workspaces.bring_in(world, project, fresh=True)
+    return (f"the pod of {project.name} was gone; it was made again from the repository",)
+
+
+@operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
+def follow(world: World, command: Command, *, wait: float) -> tuple[Command, Progress]:
+    """Follow a command's output from any byte on, and return its outcome.
+
+    One page: brings the spool up to date, waits at most `wait` seconds for news, and settles the command once its
+    outcome is known. Any number may follow; each event of an agent is told to the journal once.
+    """
+    project = world.store.find_project(command.project)
+    if command.state not in OPEN or project is None:
+        return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
+    progress = world.cluster.advance(project, command.id, wait=wait)
+    if command.kind is CommandKind.AGENT:
+        telling.tell(world, command)
+    if progress.outcome is not None:
+        command = settle(world, project, command, progress)
+    return command, progress
+
+
+def _told(command: Command) -> Outcome:
+    words = {"timeout": Ending.TIMEOUT, "cancelled": Ending.CANCELLED, "setup": Ending.SETUP, "stdin": Ending.STDIN, "lost": Ending.LOST}
+    return Outcome(
+        code=-1 if command.exit_code is None else command.exit_code,
+        ending=words.get(command.reason, Ending.EXITED),
+        truncated=command.truncated,
+    )
+
+
+_STATES = {
+    Ending.CANCELLED: CommandState.CANCELLED,
+    Ending.TIMEOUT: CommandState.FAILED,
+    Ending.SETUP: CommandState.FAILED,
+    Ending.STDIN: CommandState.LOST,
+    Ending.LOST: CommandState.LOST,
+}
+
+
+def settle(world: World, project: Project, command: Command, progress: Progress) -> Command:
+    """Record a command's outcome; whoever comes second changes nothing. An agent's commit is delivered first."""
+    outcome = progress.outcome
+    assert outcome is not None
+    good = outcome.ending is Ending.EXITED and outcome.code == 0
+    ended = outcome.at or world.clock.now()
+    changes = {
+        "state": _STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
+        "exit_code": outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
+        "reason": "" if outcome.ending is Ending.EXITED else outcome.ending.value,
+        "ended_at": ended,
+        "duration_ms": max(0, round((ended - command.created_at).total_seconds() * 1000)),
+        "stdout_bytes": progress.stdout,
+        "stderr_bytes": progress.stderr,
+        "truncated": outcome.truncated,
+    }
+    delivered: dict[str, object] = {}
+    if command.kind is CommandKind.AGENT:
+        telling.tell(world, command)
+        if good:
+            delivered = _deliver(world, project, command)
+    with world.store.transaction() as tx:
+        now = tx.find_command(command.id)
+        if now is None or now.state not in OPEN:
+            return now or command
+        settled = replace(now, **changes, **{k: v for k, v in delivered.items() if k != "trouble"})
+        tx.put_command(settled)
+        tx.release(f"workspace:{project.id}", command.id)
+        tx.append(
+            f"command.{settled.state.value}",
+            command.id,
+            {
+                "project": project.name,
+                "exit_code": settled.exit_code,
+                "reason": settled.reason,
+                "duration_ms": settled.duration_ms,
+                **delivered,
+            },
+        )
+    return settled
+
+
+def _deliver(world: World, project: Project, command: Command) -> dict[str, object]:
+    try:
+        sha, where = workspaces.deliver(world, project, command.id)
+    except Failed as e:
+        # the commit stays in the pod; the next run's delivery takes it along
+        return {"trouble": e.message}
+    if where is None:
+        return {}
+    return {"commit": sha, "delivered": where.branch}
+
+
+def reconcile(world: World, project: str = "") -> None:
+    """Settle what ended while nobody looked."""
+    for command in world.store.commands(project=project, states=OPEN, limit=1000):
+        follow(world, command, wait=0)
+
+
+@operation("command.list", Scope.PROJECTS_READ)
+def list_(world: World, *, project: str = "", running: bool = False, limit: int = 50) -> Sequence[Command]:
+    """List commands, newest first."""
+    if project:
+        known.project(world, project)
+    reconcile(world, project)
+    return world.store.commands(project=project, states=OPEN if running else (), limit=limit)
+
+
+@operation("command.show", Scope.PROJECTS_READ)
+def show(world: World, command: str) -> Command:
+    """Show one command and its outcome."""
+    return follow(world, known.command(world, command), wait=0)[0]
+
+
+@operation("command.output", Scope.PROJECTS_READ)
+def output(world: World, command: Command) -> dict[str, object]:
+    """Show what a command printed so far, at most 1 MiB a stream."""
+    return with_output(command, *(_page(world, command.id, stream) for stream in ("out", "err")))
+
+
+def _page(world: World, id: str, stream: str) -> bytes:
+    try:
+        with world.spool.path(id, stream).open("rb") as file:
+            return file.read(PAGE + 1)
+    except FileNotFoundError:
+        return b""
+
+
+@operation("command.cancel", Scope.PROJECTS_EXECUTE)
+def cancel(world: World, command: str, *, wait: float = GRACE + 5.0) -> Command:
+    """Stop a command: TERM to its whole group, five seconds of grace, then KILL.
+
+    Waits at most `wait` seconds for its end. A command that has ended stays as it is.
+    """
+    found = known.command(world, command, whole=True)
+    return _end(world, found, wait)
+
+
+def ask_to_stop(world: World, command: Command) -> None:
+    """Ask a running command to stop and wait for nothing."""
+    project = world.store.find_project(command.project)
+    if project is not None:
+        world.cluster.stop(project, command.id, "cancelled")
+
+
+def _end(world: World, command: Command, wait: float) -> Command:
+    command, _ = follow(world, command, wait=0)
+    end = world.clock.monotonic() + wait
+    if command.state in OPEN:
+        ask_to_stop(world, command)
+    while command.state in OPEN and world.clock.monotonic() < end:
+        command, _ = follow(world, command, wait=0.2)
+    return command
+
+
+def end_all(world: World, project: Project) -> None:
+    """Stop everything that runs in a project and forget what its commands printed."""
+    for command in world.store.commands(project=project.name, states=OPEN, limit=1000):
+        ask_to_stop(world, command)
+    for command in world.store.commands(project=project.name, limit=1_000_000):
+        if command.state in OPEN:
+            _end(world, command, GRACE + 5.0)
+        world.spool.drop(command.id)

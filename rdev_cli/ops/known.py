@@ -1,0 +1,52 @@
+"""Looking things up by what people type."""
+
+from rdev_cli.domain.command import Command
+from rdev_cli.domain.errors import Conflict, Invalid, NotFound
+from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.values import id_like, name, shown
+from rdev_cli.ports import World
+
+
+def project(world: World, text: str) -> Project:
+    """Return a project by name; NotFound if there is none."""
+    name(text, "project name")
+    found = world.store.find_project(text)
+    if found is None:
+        raise NotFound(
+            f"there is no project {text}",
+            hint=f"rdev project list shows the ones there are, rdev project create {text} makes it",
+            project=text,
+        )
+    return found
+
+
+def ready(world: World, text: str) -> Project:
+    """Return a project that can take work; Conflict, with what to type, if it is half made or half gone."""
+    found = project(world, text)
+    if found.state is ProjectState.CREATING:
+        raise Conflict(
+            f"{text} is not whole yet",
+            hint=f"rdev project create {text} goes on with it, rdev project delete {text} clears it",
+            code="CREATING",
+            project=text,
+        )
+    if found.state is not ProjectState.READY:
+        raise Conflict(f"{text} is being deleted", hint=f"rdev project delete {text} goes on with it", code="DELETING", project=text)
+    return found
+
+
+def command(world: World, text: str, *, whole: bool = False) -> Command:
+    """Return a command by its id or, unless `whole`, by a unique beginning of it (4 characters after `cmd_`)."""
+    if not id_like(text, "cmd"):
+        raise Invalid(f"'{shown(text)}' is no command id", hint="rdev command list shows the ids: cmd_…", field="command")
+    found = world.store.find_commands(text)
+    exact = [c for c in found if c.id == text]
+    if exact:
+        return exact[0]
+    if not found:
+        raise NotFound(f"there is no command {text}", hint="rdev command list shows the ones there are", command=text)
+    if whole:
+        raise Invalid(f"{text} is only the beginning of an id", hint=f"type it whole: {found[0].id}", field="command")
+    if len(found) > 1:
+        raise Invalid(f"more than one command begins with {text}", hint="type more of the id", field="command")
+    return found[0]

@@ -1,0 +1,166 @@
+"""Projects: create, look at, delete."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rdev_cli.domain.command import OPEN
+from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.operation import OperationState
+from rdev_cli.domain.project import Project, ProjectSpec, ProjectState, ProjectStatus, pod_name
+from rdev_cli.domain.values import ProjectId
+from rdev_cli.ops import commands, known, workspaces
+from rdev_cli.ops.ensure import Step, begin, carry, clear, lease
+from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ports import World
+from rdev_cli.ports.store import Writing
+
+
+@operation("project.create", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def create(world: World, spec: ProjectSpec) -> Project:
+    """Create a project: its record, its repository and its pod.
+
+    The repository starts from the skeleton, or takes history and branches of `spec.source`. Repeats are safe:
+    the same values continue or return what is there. Conflict if it exists with other values, naming the field;
+    a failure or a stop undoes everything.
+    """
+    if spec.source:
+        spec = replace(spec, source=world.forge.check_source(spec.source))
+    with lease(world, f"project:{spec.name}") as held:
+        found = world.store.find_project(spec.name)
+        if found is not None:
+            _same(found, spec)
+            if found.state is ProjectState.READY:
+                return found
+        now = world.clock.now()
+        if found is None:
+            id = ProjectId(world.new_id("prj"))
+            found = Project(
+                id=id, name=spec.name, description=spec.description, source=spec.source, network=spec.network,
+                state=ProjectState.CREATING, pod=pod_name(spec.name, id), repository=world.forge.url(spec.name), branch="main",
+                created_at=now, updated_at=now,
+            )  # fmt: skip
+        project = found
+        unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
+        intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})
+        with world.store.transaction() as tx:
+            tx.put_project(project)
+            if not unfinished:
+                tx.put_operation(intent)
+                tx.append("project.requested", spec.name, {"id": project.id, "source": spec.source})
+
+        def fill() -> None:
+            nonlocal project
+            if project.source:
+                project = replace(project, branch=world.forge.take(project, project.source, world.stop))
+            else:
+                world.forge.seed(project, world.shelf.skeleton({"name": project.name, "description": project.description}))
+
+        def done(tx: Writing) -> None:
+            nonlocal project
+            project = replace(project, state=ProjectState.READY, updated_at=world.clock.now())
+            tx.put_project(project)
+            tx.append("project.created", project.name, {"id": project.id, "repository": project.repository, "pod": project.pod})
+
+        def undone(tx: Writing) -> None:
+            tx.drop_project(project)
+            tx.append("project.undone", project.name, {"id": project.id})
+
+        def nothing() -> None:
+            """Undone together with the step before it."""
+
+        carry(
+            world,
+            held,
+            intent,
+            [
+                Step("repository", lambda: world.forge.ensure_repository(project), lambda: world.forge.delete_repository(project)),
+                Step("first commit", fill, nothing),
+                Step("pod", lambda: world.cluster.ensure_pod(project), lambda: world.cluster.delete_pod(project)),
+                Step("work tree", lambda: workspaces.bring_in(world, project, fresh=True), nothing),
+            ],
+            done=done,
+            undone=undone,
+            finish=f"rdev project delete {spec.name}",
+        )
+        return project
+
+
+def _same(found: Project, spec: ProjectSpec) -> None:
+    if found.state is ProjectState.DELETING:
+        raise Conflict(
+            f"{found.name} is being deleted", hint=f"rdev project delete {found.name} goes on with it", code="DELETING", project=found.name
+        )
+    for field in ("description", "source", "network"):
+        if getattr(found, field) != getattr(spec, field):
+            raise Conflict(
+                f"there is already a project {found.name}, with another {'--from' if field == 'source' else field}",
+                hint=f"rdev project show {found.name}",
+                project=found.name,
+                field=field,
+            )
+
+
+@operation("project.list", Scope.PROJECTS_READ)
+def list_(world: World) -> Sequence[Project]:
+    """List projects by name."""
+    return world.store.projects()
+
+
+@operation("project.show", Scope.PROJECTS_READ)
+def show(world: World, project: str) -> Project:
+    """Show one project."""
+    return known.project(world, project)
+
+
+@operation("project.status", Scope.PROJECTS_READ)
+def status(world: World, project: str) -> ProjectStatus:
+    """Show how a project stands: its newest commit, its pod, what runs in it."""
+    found = known.project(world, project)
+    commands.reconcile(world, project)
+    unfinished = world.store.unfinished(f"project:{project}")
+    head = world.forge.head(found)
+    return ProjectStatus(
+        project=found,
+        pod_present=world.cluster.pod_present(found),
+        head=world.forge.commit(found, head) if head else None,
+        running=tuple(c.id for c in world.store.commands(project=project, states=OPEN)),
+        unfinished=unfinished[0].kind if unfinished else "",
+    )
+
+
+@operation("project.delete", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def delete(world: World, project: str) -> Project:
+    """Delete a project: its running commands, its pod with the work tree, its repository, its record.
+
+    Everything is attempted; Partial joins what failed, and the same command goes on. The journal keeps its history.
+    """
+    known.project(world, project)
+    with lease(world, f"project:{project}") as held:
+        found = known.project(world, project)
+        pending = world.store.unfinished(f"project:{project}")
+        mine = [o for o in pending if o.kind == "project.delete"]
+        intent = mine[0] if mine else begin(world, "project.delete", f"project:{project}", {"name": project})
+        with world.store.transaction() as tx:
+            tx.put_project(replace(found, state=ProjectState.DELETING, updated_at=world.clock.now()))
+            if not mine:
+                tx.put_operation(intent)
+
+        def done(tx: Writing) -> None:
+            tx.drop_project(found)
+            for other in pending:
+                tx.end_operation(other.id, OperationState.UNDONE)  # what was cut off is cleared with it
+            tx.append("project.deleted", project, {"id": found.id})
+
+        clear(
+            world,
+            held,
+            intent,
+            [
+                ("commands", lambda: commands.end_all(world, found)),
+                ("pod", lambda: world.cluster.delete_pod(found)),
+                ("repository", lambda: world.forge.delete_repository(found)),
+            ],
+            done=done,
+            finish=f"rdev project delete {project}",
+        )
+        return found

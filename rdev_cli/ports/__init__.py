@@ -1,0 +1,72 @@
+"""What rdev asks of the world."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.ports.agent import Agents
+from rdev_cli.ports.cluster import Cluster, Spool
+from rdev_cli.ports.forge import Forge
+from rdev_cli.ports.store import Store
+from rdev_cli.ports.timing import Clock, Stop
+
+
+class Shelf(Protocol):
+    """What ships with rdev."""
+
+    def skeleton(self, values: Mapping[str, str]) -> Mapping[str, tuple[bytes, bool]]:
+        """Return the rendered skeleton: path -> (content, executable). The same values give the same bytes."""
+        ...
+
+
+class Settings(Protocol):
+    """Where settings live."""
+
+    def contexts(self) -> Sequence[Context]: ...
+    def view(self) -> Sequence[Setting]:
+        """Return every setting in force with its origin."""
+        ...
+
+    def use(self, name: str) -> None:
+        """Make a context the current one; NotFound if there is none of that name."""
+        ...
+
+    def set(self, name: str, values: Mapping[str, str]) -> None:
+        """Change settings of a context, making it if it is new; Invalid for a setting that there is not."""
+        ...
+
+    def checks(self) -> Sequence[Check]:
+        """Look at the files: owner, mode, where they are."""
+        ...
+
+
+class World(Protocol):
+    """All ports together; every operation takes one first."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+    @property
+    def spool(self) -> Spool: ...
+    @property
+    def forge(self) -> Forge: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def agents(self) -> Agents: ...
+    @property
+    def shelf(self) -> Shelf: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def stop(self) -> Stop: ...
+    @property
+    def actor(self) -> str: ...
+    def new_id(self, prefix: str) -> str:
+        """Return a fresh id of that kind."""
+        ...
+
+    def patience(self) -> float:
+        """Return how many seconds a multi-step operation waits for another's lease (--timeout)."""
+        ...

@@ -1,0 +1,116 @@
+"""What rdev asks of a place that runs pods."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from rdev_cli.domain.command import Launch, Progress
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.report import Check
+
+
+class Input(Protocol):
+    """The stdin of a command that was started with one."""
+
+    def write(self, data: bytes) -> bool:
+        """Hand over bytes in order, blocking; False once the command reads no more."""
+        ...
+
+    def finish(self) -> None:
+        """Say that this was all: only now may the command see end of file."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell a terminal its new size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A command that runs; `note` says in which way the place falls short of what was asked, else empty."""
+
+    input: Input | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A short command of rdev's own, run to its end."""
+
+    code: int
+    stderr: bytes
+
+
+class Cluster(Protocol):
+    """Pods and the runner in them. Every call is safe to repeat."""
+
+    isolated: bool  # False: a command can touch what its user can touch
+
+    def ready(self) -> None:
+        """Raise what keeps pods from being made here: Unavailable TOOL_MISSING, with the line that installs it."""
+        ...
+
+    def ensure_pod(self, project: Project) -> bool:
+        """Make the project's pod unless it is there; return whether it was made. Unavailable if it cannot."""
+        ...
+
+    def pod_present(self, project: Project) -> bool: ...
+
+    def delete_pod(self, project: Project) -> bool:
+        """Remove the pod with its workspace and home; return whether there was one. Only this installation's."""
+        ...
+
+    def start(self, project: Project, launch: Launch) -> Started:
+        """Start a durable command; the same id again starts nothing and looks at the first.
+
+        The command outlives the caller. Unavailable or Invalid if it could not be started.
+        """
+        ...
+
+    def advance(self, project: Project, id: str, *, wait: float) -> Progress:
+        """Bring the local spool up to date, waiting at most `wait` seconds for news.
+
+        The outcome comes from the runner's exit record alone; Ending.LOST when there can be none any more.
+        """
+        ...
+
+    def stop(self, project: Project, id: str, reason: str) -> None:
+        """Ask the runner to end the command's group: TERM, the grace, KILL. `reason`: cancelled or timeout."""
+        ...
+
+    def signal(self, project: Project, id: str, number: int) -> None:
+        """Send a signal to the command's group."""
+        ...
+
+    def run(
+        self,
+        project: Project,
+        argv: Sequence[str],
+        *,
+        stdin: BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
+        timeout: float,
+    ) -> Ran:
+        """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
+        ...
+
+    def checks(self) -> Sequence[Check]:
+        """Prove from inside what isolation is really in force."""
+        ...
+
+
+class Spool(Protocol):
+    """Where the output of commands is kept on this machine (7 days, bounded)."""
+
+    def path(self, id: str, stream: str) -> Path:
+        """Return the file of a stream (`out` or `err`), which may not exist yet."""
+        ...
+
+    def drop(self, id: str) -> None:
+        """Forget a command's output."""
+        ...
+
+    def sweep(self, keep: Sequence[str]) -> int:
+        """Forget what is older than 7 days and not named in keep; return how many commands that were."""
+        ...

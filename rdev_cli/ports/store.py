@@ -1,0 +1,104 @@
+"""What rdev asks of its own memory."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from rdev_cli.domain.command import Command, CommandState
+from rdev_cli.domain.event import Event
+from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.report import Check
+
+
+class Writing(Protocol):
+    """What may be written inside one transaction; reads here see what it wrote."""
+
+    def put_project(self, project: Project) -> None:
+        """Insert or replace by id; Conflict when another project has the name."""
+        ...
+
+    def drop_project(self, project: Project) -> None:
+        """Forget the project and its commands; the journal keeps their history."""
+        ...
+
+    def find_project(self, name: str) -> Project | None: ...
+    def put_command(self, command: Command) -> None: ...
+    def find_command(self, id: str) -> Command | None: ...
+
+    def parsed(self, command: str) -> int:
+        """Return the offset up to which the command's stdout has been told to the journal."""
+        ...
+
+    def set_parsed(self, command: str, offset: int) -> None: ...
+
+    def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+        """Write one line of the journal, chained to the last, in the name of the store's actor."""
+        ...
+
+    def put_operation(self, operation: Operation) -> None: ...
+    def put_step(self, operation: str, position: int, name: str, state: StepState) -> None: ...
+    def end_operation(self, operation: str, state: OperationState) -> None: ...
+
+    def hold(self, lease: Lease, seconds: float) -> None:
+        """Check that the lease is still ours (owner and attempt) and prolong it; Conflict LEASE_LOST if not."""
+        ...
+
+    def take(self, name: str, *, owner: str, seconds: float) -> Lease:
+        """Claim a name inside this transaction; Conflict BUSY, naming the holder in `context`, if it is held."""
+        ...
+
+    def release(self, name: str, owner: str) -> None:
+        """Give a claim back; nothing happens if it is not ours any more."""
+        ...
+
+    def remember(self, key: str, fingerprint: str, answer: str) -> None:
+        """Keep the answer to a request under its idempotency key for 24 h."""
+        ...
+
+
+class Store(Protocol):
+    """What rdev remembers between calls."""
+
+    def transaction(self) -> AbstractContextManager[Writing]:
+        """Everything written inside is kept together with its journal lines, or not at all."""
+        ...
+
+    def acting(self, actor: str) -> "Store":
+        """Return the same memory whose journal lines carry that actor."""
+        ...
+
+    def find_project(self, name: str) -> Project | None: ...
+    def projects(self) -> Sequence[Project]: ...
+
+    def find_commands(self, beginning: str) -> Sequence[Command]:
+        """Return commands whose id begins so, at most two: enough to tell a unique one."""
+        ...
+
+    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), limit: int = 100) -> Sequence[Command]:
+        """Return commands, newest first."""
+        ...
+
+    def parsed(self, command: str) -> int:
+        """Return the offset up to which the command's stdout has been told to the journal."""
+        ...
+
+    def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
+        """Return journal lines with a greater seq, in order; never waits."""
+        ...
+
+    def last_event(self) -> int:
+        """Return the seq of the newest line, 0 if there is none."""
+        ...
+
+    def unfinished(self, subject: str = "") -> Sequence[Operation]:
+        """Return operations that are neither done nor undone, oldest first."""
+        ...
+
+    def recall(self, key: str) -> tuple[str, str] | None:
+        """Return (fingerprint, answer) kept under an idempotency key, while it is younger than 24 h."""
+        ...
+
+    def check(self) -> Sequence[Check]:
+        """Look at itself: version, journal mode, integrity, the hash chain and its head."""
+        ...

@@ -1,0 +1,304 @@
+"""Where settings come from: flag, environment, .rdev.yaml of the folder, context, default, in this order."""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdev_cli.adapters.shared.files import private_folder, write_whole
+from rdev_cli.domain.errors import Denied, Invalid, NotFound
+from rdev_cli.domain.report import Check, Context, Setting, Verdict
+from rdev_cli.domain.values import name as name_rule
+from rdev_cli.domain.values import shown
+
+ISOLATION = ("bubblewrap", "none")
+AGENTS = ("claude",)
+_ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+FOLDER_FILE = ".rdev.yaml"
+_FOLDER_KEYS = ("project", "context", "checks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """rdev's places on this machine."""
+
+    config: Path
+    state: Path
+    cache: Path
+
+
+def folders(environ: Mapping[str, str]) -> Folders:
+    """Return rdev's places by the XDG rules; a relative path in a variable is ignored, as they say."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+
+    def place(variable: str, default: str) -> Path:
+        value = environ.get(variable, "")
+        return Path(value if value.startswith("/") else os.path.join(home, default)) / "rdev"
+
+    return Folders(
+        config=place("XDG_CONFIG_HOME", ".config"), state=place("XDG_STATE_HOME", ".local/state"), cache=place("XDG_CACHE_HOME", ".cache")
+    )
+
+
+def refuse_unsafe(path: Path) -> None:
+    """Raise Denied for a file that another user could have written: its owner, its mode, its folder's mode.
+
+    A link is followed and the file behind it judged.
+    """
+    found, folder = os.stat(path), os.stat(path.parent)
+    if found.st_uid not in (os.geteuid(), 0):
+        raise Denied(f"{path} belongs to another user", hint=f"chown it, or remove it: rm {path}", code="CONFIG_UNSAFE", file=str(path))
+    if found.st_mode & 0o022:
+        raise Denied(f"{path} can be written by others", hint=f"chmod 600 {path}", code="CONFIG_UNSAFE", file=str(path))
+    if folder.st_mode & 0o002 and not folder.st_mode & stat.S_ISVTX:
+        raise Denied(f"{path.parent} can be written by everybody", hint=f"chmod 700 {path.parent}", code="CONFIG_UNSAFE", file=str(path))
+
+
+def read_yaml(path: Path, cache: Path) -> Any:
+    """Return the data of a YAML file, from its JSON twin while that is of the same file; importing YAML costs more than all the rest."""
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        key = [str(path), found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns]
+        twin = cache / f"{re.sub('[^A-Za-z0-9]', '-', str(path))[-100:]}.json"
+        try:
+            kept = json.loads(twin.read_bytes())
+            if kept["of"] == key and os.stat(twin).st_uid == os.geteuid():
+                return kept["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        from rdev_cli.adapters.shared import safe_yaml  # noqa: PLC0415 -- the twin is there to avoid it
+
+        data = safe_yaml.load(file.read(safe_yaml.BYTES + 1), str(path))
+    try:
+        encoded = json.dumps({"of": key, "data": data}).encode()
+        private_folder(cache)
+        write_whole(twin, encoded)
+    except (OSError, TypeError):
+        pass  # no twin, then: the next command reads YAML again
+    return data
+
+
+class Config:
+    """The Settings port on config.yaml, the environment and the folder."""
+
+    def __init__(self, environ: Mapping[str, str], flags: Mapping[str, str], cwd: Path) -> None:
+        self._environ, self._flags, self._cwd = environ, dict(flags), cwd
+        self.folders = folders(environ)
+        self.file = self.folders.config / "config.yaml"
+        self.warnings: list[str] = []
+        self._data = self._read()
+        self._folder = self._read_folder()
+        for key in environ:
+            if key.startswith("RDEV_") and any(ord(c) < 32 for c in environ[key]):
+                raise Invalid(f"the variable {key} holds a control character", hint=f"unset {key}, or give it one line", field=key)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            refuse_unsafe(self.file)
+            data = read_yaml(self.file, self.folders.cache)
+        except FileNotFoundError:
+            return {}
+        if data is None:
+            return {}
+        contexts = data.get("contexts", {}) if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(contexts, dict) or not all(isinstance(c, dict) for c in contexts.values()):
+            raise Invalid(
+                f"{self.file} is not rdev's configuration", hint="it has `current: NAME` and `contexts: {NAME: {...}}`", file=str(self.file)
+            )
+        for name, values in contexts.items():
+            name_rule(str(name), "context name")
+            for key, value in values.items():
+                self._valid(str(key), value)
+        return data
+
+    def _read_folder(self) -> dict[str, Any]:
+        """Read the nearest .rdev.yaml; it is foreign text, so it can only name things that exist."""
+        for folder in (self._cwd, *self._cwd.parents):
+            path = folder / FOLDER_FILE
+            try:
+                data = read_yaml(path, self.folders.cache)
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                continue
+            if not isinstance(data, dict):
+                raise Invalid(f"{path} is not a list of settings", hint="project: NAME, context: NAME, checks: [...]", file=str(path))
+            for key in [k for k in data if k not in _FOLDER_KEYS]:
+                self.warnings.append(f"{path}: '{shown(str(key))}' is ignored; a folder may only name {', '.join(_FOLDER_KEYS)}")
+            kept = {key: data[key] for key in ("project", "context") if isinstance(data.get(key), str)}
+            if "project" in kept:
+                name_rule(kept["project"], f"project in {path}")
+            return kept
+        return {}
+
+    # what is in force
+
+    def _layers(self, key: str) -> list[tuple[Any, str]]:
+        context = self._data.get("contexts", {}).get(self.context, {})
+        variable = f"RDEV_{key.upper()}"
+        return [
+            (self._flags.get(key), "flag"),
+            (self._environ.get(variable) or None, f"environment ({variable})"),
+            (context.get(key), f"context ({self.file})"),
+        ]
+
+    def _get(self, key: str, default: Any) -> tuple[Any, str]:
+        for value, origin in self._layers(key):
+            if value is not None:
+                self._valid(key, value)
+                return value, origin
+        return default, "default"
+
+    @property
+    def context(self) -> str:
+        """The name of the current context."""
+        return self._context()[0]
+
+    def _context(self) -> tuple[str, str]:
+        for value, origin in (
+            (self._flags.get("context"), "flag"),
+            (self._environ.get("RDEV_CONTEXT") or None, "environment (RDEV_CONTEXT)"),
+            (self._folder.get("context"), FOLDER_FILE),
+            (self._data.get("current"), str(self.file)),
+        ):
+            if value:
+                if value != "local" and value not in self._data.get("contexts", {}):
+                    raise NotFound(
+                        f"there is no context {shown(str(value))} ({origin})",
+                        hint="rdev context list shows the ones there are",
+                        code="NO_CONTEXT",
+                    )
+                return str(value), origin
+        return "local", "default"
+
+    @property
+    def project(self) -> str:
+        """The project that the folder names, empty if none."""
+        return str(self._environ.get("RDEV_PROJECT") or self._folder.get("project", ""))
+
+    @property
+    def isolation(self) -> str:
+        """How `local` isolates: bubblewrap or none."""
+        return str(self._get("isolation", "bubblewrap")[0])
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Host folders that sandboxes see read-only."""
+        return [str(path) for path in self._get("show", [])[0]]
+
+    def agent(self, name: str) -> Mapping[str, Any]:
+        """Return what the context says about an agent: `path`, `env`."""
+        found: Mapping[str, Any] = self._get("agents", {})[0].get(name, {})
+        return found
+
+    def _valid(self, key: str, value: Any) -> None:
+        if key == "isolation" and value not in ISOLATION:
+            raise Invalid(f"isolation '{shown(str(value))}' is not known", hint="bubblewrap or none", field="isolation")
+        if key == "show" and not (isinstance(value, list) and all(isinstance(p, str) and p.startswith("/") for p in value)):
+            raise Invalid("show is not a list of absolute paths", hint="show: [/opt/go]", field="show")
+        if key == "agents" and not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
+            raise Invalid("agents is not a list of agents", hint="agents: {claude: {path: /usr/bin/claude}}", field="agents")
+        if key not in ("isolation", "show", "agents", "runtime"):
+            raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agents", field=key)
+
+    # the port
+
+    def contexts(self) -> Sequence[Context]:
+        names = sorted({"local", *map(str, self._data.get("contexts", {}))})
+        current = self.context
+        return [
+            Context(
+                name=name, current=name == current, runtime="local",
+                isolation=str(self._data.get("contexts", {}).get(name, {}).get("isolation", "bubblewrap")),
+            )
+            for name in names
+        ]  # fmt: skip
+
+    def view(self) -> Sequence[Setting]:
+        context, origin = self._context()
+        settings = [Setting(name="context", value=context, origin=origin)]
+        if self.project:
+            settings.append(
+                Setting(
+                    name="project",
+                    value=self.project,
+                    origin="environment (RDEV_PROJECT)" if self._environ.get("RDEV_PROJECT") else FOLDER_FILE,
+                )
+            )
+        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agents", {})):
+            value, where = self._get(key, default)
+            settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
+        for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):
+            settings.append(Setting(name=f"folder.{key}", value=str(path), origin="XDG"))
+        return settings
+
+    def use(self, name: str) -> None:
+        name_rule(name, "context name")
+        if name != "local" and name not in self._data.get("contexts", {}):
+            raise NotFound(f"there is no context {name}", hint=f"rdev context set {name} makes it", context=name)
+        self._write({**self._data, "current": name})
+
+    def set(self, name: str, values: Mapping[str, str]) -> None:
+        name_rule(name, "context name")
+        contexts = {str(key): dict(value) for key, value in self._data.get("contexts", {}).items()}
+        context = contexts.setdefault(name, {})
+        for key, value in values.items():
+            noun, _, rest = key.partition(".")
+            if noun == "show":
+                paths = [p for p in value.split("\n") if p]
+                context["show"] = paths
+            elif noun == "agent":
+                self._set_agent(context, rest, value)
+            else:
+                context[noun] = value
+            for each in (noun if noun != "agent" else "agents",):
+                self._valid(each, context[each])
+        self._write({**self._data, "contexts": contexts})
+
+    def _set_agent(self, context: dict[str, Any], what: str, value: str) -> None:
+        agent, _, variable = what.partition(".")
+        if agent not in AGENTS:
+            raise Invalid(f"there is no agent '{shown(agent)}'", hint=f"one of: {', '.join(AGENTS)}", field="agent")
+        entry = dict(context.get("agents", {}).get(agent, {}))
+        if not variable:
+            path = os.path.abspath(os.path.expanduser(value))
+            if not os.access(path, os.X_OK) or os.path.isdir(path):
+                raise Invalid(
+                    f"{shown(value)} is not a program", hint=f"give the path of {agent}: --agent {agent}=/path/to/{agent}", field="agent"
+                )
+            entry["path"] = path
+        elif not _ENV_KEY.fullmatch(variable):
+            raise Invalid(f"'{shown(variable)}' is no name of a variable", hint="letters, digits and _", field="agent-env")
+        elif _SECRET.search(variable):
+            raise Invalid(
+                f"{variable} looks like a secret, and settings are plain text",
+                hint=f"leave it in your environment: export {variable}=...",
+                field="agent-env",
+            )
+        else:
+            entry["env"] = {**entry.get("env", {}), variable: value}
+        context["agents"] = {**context.get("agents", {}), agent: entry}
+
+    def _write(self, data: dict[str, Any]) -> None:
+        from rdev_cli.adapters.shared import safe_yaml  # noqa: PLC0415 -- only where settings are changed
+
+        private_folder(self.file.parent)
+        # through a link, so that a dotfiles folder keeps its file
+        write_whole(Path(os.path.realpath(self.file)), safe_yaml.dump(data))
+        self._data = data
+
+    def checks(self) -> Sequence[Check]:
+        found = []
+        for what, path, mode in (("config", self.file, 0o022), ("state", self.folders.state, 0o077)):
+            if not path.exists():
+                found.append(Check(name=f"files.{what}", verdict=Verdict.OK, found=f"{path} is not there yet"))
+            elif os.stat(path).st_mode & mode:
+                found.append(
+                    Check(name=f"files.{what}", verdict=Verdict.FAILED, found=f"{path} is open to others", hint=f"chmod go-rwx {path}")
+                )
+            else:
+                found.append(Check(name=f"files.{what}", verdict=Verdict.OK, found=str(path)))
+        return found

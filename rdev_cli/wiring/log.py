@@ -1,0 +1,56 @@
+"""rdev's own log: to stderr with -v, to a bounded file with --log-file, text or JSON (RDEV_LOG_FORMAT=json)."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FIELDS = ("command", "context", "project", "argv", "exit_code", "duration_ms", "code", "error")
+BYTES, FILES = 5 << 20, 2
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        body = {"at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname.lower(), "message": record.getMessage()}
+        body |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        return json.dumps(body, sort_keys=True, default=str)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        facts = " ".join(f"{name}={getattr(record, name)!r}" for name in FIELDS if hasattr(record, name))
+        return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {record.getMessage()} {facts}".rstrip()
+
+
+class _Private(RotatingFileHandler):
+    """A log file of mode 0600 that is never larger than BYTES, with one older one beside it."""
+
+    def _open(self):  # type: ignore[no-untyped-def] # noqa: ANN202 -- the library's own shape
+        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+        return super()._open()
+
+
+def log() -> logging.Logger:
+    """Return rdev's logger."""
+    return logging.getLogger("rdev")
+
+
+def set_up(*, verbose: bool, file: str, environ: Mapping[str, str]) -> None:
+    """Send the log where it is wanted."""
+    logger, formatter = log(), _Json() if environ.get("RDEV_LOG_FORMAT") == "json" else _Text()
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    handlers: list[logging.Handler] = []
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    if file:
+        handlers.append(_Private(Path(file), maxBytes=BYTES, backupCount=FILES - 1, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)

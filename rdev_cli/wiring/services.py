@@ -1,0 +1,169 @@
+"""The composition root: the one file that knows which adapter stands behind which port.
+
+Adapters are imported when first asked for, so a short command never pays for what it does not use.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rdev_cli.domain.values import new_id
+from rdev_cli.ports.timing import STANDARD, Stop
+from rdev_cli.wiring.config import Config
+
+if TYPE_CHECKING:
+    from rdev_cli.adapters.scripted import ScriptedModel
+    from rdev_cli.adapters.sqlite.store import SqliteStore
+    from rdev_cli.ports import Agents, Clock, Cluster, Forge, Shelf, Spool, World
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class Services:
+    """The World, built lazily, for one caller and one context."""
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        patience: float = STANDARD,
+    ) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self._flags, self._cwd, self._patience = dict(flags or {}), cwd, patience
+        self.stop = Stop()
+
+    def patience(self) -> float:
+        return self._patience
+
+    @cached_property
+    def settings(self) -> Config:
+        """The settings in force."""
+        return Config(self._environ, self._flags, self._cwd or Path.cwd())
+
+    @cached_property
+    def folder(self) -> Path:
+        """The context's state on this machine."""
+        from rdev_cli.adapters.shared.files import private_folder
+
+        private_folder(self.settings.folders.state)
+        return private_folder(self.settings.folders.state / self.settings.context)
+
+    @cached_property
+    def installation(self) -> str:
+        """The id that stands on everything this installation creates: one for the whole state folder."""
+        path = self.folder.parent / "installation"
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            pass
+        part = path.with_name(f".installation.{os.getpid()}")
+        part.write_text(os.urandom(10).hex() + "\n")
+        part.chmod(0o600)
+        try:
+            os.link(part, path)  # of two that come at once, one wins
+        except FileExistsError:
+            pass
+        part.unlink()
+        return path.read_text().strip()
+
+    @cached_property
+    def actor(self) -> str:
+        """Who acts: the local user."""
+        import pwd
+
+        try:
+            return f"local:{pwd.getpwuid(os.geteuid()).pw_name}"
+        except KeyError:
+            return f"local:{os.geteuid()}"
+
+    @cached_property
+    def clock(self) -> "Clock":
+        """The clock."""
+        return SystemClock()
+
+    def new_id(self, prefix: str) -> str:
+        return new_id(prefix, self.clock.now(), int.from_bytes(os.urandom(8), "big"))
+
+    @cached_property
+    def store(self) -> "SqliteStore":
+        """What this context remembers."""
+        from rdev_cli.adapters.sqlite.database import Database
+        from rdev_cli.adapters.sqlite.store import SqliteStore
+
+        return SqliteStore(Database(self.folder / "state.db"), self.clock, self.actor)
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """Where pods run."""
+        from rdev_cli.adapters.local.cluster import LocalCluster
+
+        settings = self.settings
+        return LocalCluster(
+            self.folder, installation=self.installation, isolation=settings.isolation, shown=settings.shown, caller=self._environ
+        )
+
+    @cached_property
+    def spool(self) -> "Spool":
+        """Where the output of commands is kept."""
+        from rdev_cli.adapters.local.spool import FolderSpool
+
+        return FolderSpool(self.folder / "spool", self.clock)
+
+    @cached_property
+    def forge(self) -> "Forge":
+        """Where repositories are kept."""
+        from rdev_cli.adapters.local.forge import LocalForge
+
+        return LocalForge(self.folder, self.installation)
+
+    @cached_property
+    def agents(self) -> "Agents":
+        """The agents there are."""
+        from rdev_cli.adapters.agents.registry import KnownAgents
+
+        return KnownAgents({name: str(self.settings.agent(name).get("path", "")) for name in ("claude",)})
+
+    @cached_property
+    def shelf(self) -> "Shelf":
+        """What ships with rdev."""
+        from rdev_cli.adapters.shelf import PackagedShelf
+
+        return PackagedShelf()
+
+    def agent_environment(self, agent: str) -> tuple[tuple[str, str], ...]:
+        """Return what an agent takes from the caller's environment and from the context's settings."""
+        declared = self.agents.named(agent).variables
+        kept = {str(k): str(v) for k, v in self.settings.agent(agent).get("env", {}).items()}
+        kept.update({key: self._environ[key] for key in declared if self._environ.get(key)})
+        return tuple(kept.items())
+
+    def demo_model(self) -> "ScriptedModel":
+        """Return the scripted model that the demo's agent talks to, not started yet."""
+        from rdev_cli.adapters.scripted import ScriptedModel
+        from rdev_cli.wiring.demo import SCRIPT
+
+        return ScriptedModel(SCRIPT)
+
+    def close(self) -> None:
+        """Close what is open."""
+        store = self.__dict__.get("store")
+        if store is not None:
+            store.close()
+
+
+def _is_a_world(services: Services) -> "World":
+    return services  # mypy proves that the record satisfies the ports
