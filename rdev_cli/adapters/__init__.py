@@ -1,0 +1,1 @@
+"""How the world is reached: one provider for each module or folder."""

@@ -108,7 +108,7 @@ class Command:
     created_at: datetime
     ended_at: datetime | None = None
     exit_code: int | None = None
-    reason: str = ""  # why it did not simply exit: timeout, cancelled, stdin, setup, lost
+    reason: str = ""  # why it did not simply exit: timeout, cancelled, stdin, setup, lost; undelivered: its commit stayed in the pod
     duration_ms: int | None = None
     timeout_seconds: int = 0
     stdout_bytes: int = 0
@@ -144,7 +144,7 @@ def status(command: Command) -> int:
     if command.state is CommandState.LOST:
         return 74
     if command.reason:
-        return {"timeout": 124, "cancelled": 130, "setup": 125}[command.reason]
+        return {"timeout": 124, "cancelled": 130, "setup": 125, "undelivered": 7}[command.reason]
     return command.exit_code if command.exit_code is not None else 74
 
 

@@ -1,0 +1,1 @@
+"""How rdev is asked and how it answers."""

@@ -1,0 +1,1 @@
+"""What rdev can do: one plain function for each operation."""

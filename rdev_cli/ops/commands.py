@@ -17,7 +17,7 @@ from rdev_cli.domain.command import (
     Progress,
     with_output,
 )
-from rdev_cli.domain.errors import Failed, RdevError
+from rdev_cli.domain.errors import Conflict, RdevError
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import known, telling, workspaces
@@ -53,16 +53,24 @@ def run(world: World, spec: ExecSpec) -> Running:
 def start(world: World, project: Project, command: Command, launch: Launch, *, exclusive: bool = False) -> Running:
     """Record a command, then start it; a failure to start it is recorded too."""
     notes = revive(world, project)
-    with world.store.transaction() as tx:
-        if exclusive:
-            # until its command is settled; a year is longer than any limit
-            tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
-        tx.put_command(command)
-        tx.append(
-            "command.started",
-            command.id,
-            {"project": project.name, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent},
-        )
+    try:
+        with world.store.transaction() as tx:
+            if exclusive:
+                # until its command is settled; a year is longer than any limit
+                tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
+            tx.put_command(command)
+            facts = {"project": project.name, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent}
+            tx.append("command.started", command.id, facts)
+    except Conflict as e:
+        if e.code != "BUSY":
+            raise
+        other = e.context["owner"]
+        raise Conflict(
+            f"an agent already works on {project.name}: {other}",
+            hint=f"rdev command attach {other} follows it, rdev command cancel {other} ends it",
+            code="BUSY",
+            command=other,
+        ) from e
     try:
         started: Started = world.cluster.start(project, launch)
     except RdevError:
@@ -126,51 +134,45 @@ def settle(world: World, project: Project, command: Command, progress: Progress)
     assert outcome is not None
     good = outcome.ending is Ending.EXITED and outcome.code == 0
     ended = outcome.at or world.clock.now()
-    changes = {
-        "state": _STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
-        "exit_code": outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
-        "reason": "" if outcome.ending is Ending.EXITED else outcome.ending.value,
-        "ended_at": ended,
-        "duration_ms": max(0, round((ended - command.created_at).total_seconds() * 1000)),
-        "stdout_bytes": progress.stdout,
-        "stderr_bytes": progress.stderr,
-        "truncated": outcome.truncated,
-    }
-    delivered: dict[str, object] = {}
+    commit, branch, trouble = "", "", ""
     if command.kind is CommandKind.AGENT:
         telling.tell(world, command)
         if good:
-            delivered = _deliver(world, project, command)
+            commit, branch, trouble = _deliver(world, project, command)
     with world.store.transaction() as tx:
         now = tx.find_command(command.id)
         if now is None or now.state not in OPEN:
             return now or command
-        settled = replace(now, **changes, **{k: v for k, v in delivered.items() if k != "trouble"})
+        settled = replace(
+            now,
+            state=_STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
+            exit_code=outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
+            reason="undelivered" if trouble else "" if outcome.ending is Ending.EXITED else outcome.ending.value,
+            ended_at=ended,
+            duration_ms=max(0, round((ended - command.created_at).total_seconds() * 1000)),
+            stdout_bytes=progress.stdout,
+            stderr_bytes=progress.stderr,
+            truncated=outcome.truncated,
+            commit=commit,
+            delivered=branch,
+        )
         tx.put_command(settled)
         tx.release(f"workspace:{project.id}", command.id)
-        tx.append(
-            f"command.{settled.state.value}",
-            command.id,
-            {
-                "project": project.name,
-                "exit_code": settled.exit_code,
-                "reason": settled.reason,
-                "duration_ms": settled.duration_ms,
-                **delivered,
-            },
-        )
+        facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}
+        tx.append(f"command.{settled.state.value}", command.id, facts)
+        if commit or trouble:
+            tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})
     return settled
 
 
-def _deliver(world: World, project: Project, command: Command) -> dict[str, object]:
+def _deliver(world: World, project: Project, command: Command) -> tuple[str, str, str]:
+    """Return (commit, the branch it reached, what kept it back)."""
     try:
         sha, where = workspaces.deliver(world, project, command.id)
-    except Failed as e:
+    except RdevError as e:
         # the commit stays in the pod; the next run's delivery takes it along
-        return {"trouble": e.message}
-    if where is None:
-        return {}
-    return {"commit": sha, "delivered": where.branch}
+        return "", "", e.message
+    return (sha, where.branch, "") if where is not None else ("", "", "")
 
 
 def reconcile(world: World, project: str = "") -> None:

@@ -32,7 +32,7 @@ else
 fi
 """
 )
-_HEADS = _GIT + "g rev-parse --quiet --verify HEAD; g rev-parse --quiet --verify refs/rdev/forge; exit 0\n"
+_HEADS = _GIT + "g rev-parse --quiet --verify HEAD || echo; g rev-parse --quiet --verify refs/rdev/forge || echo\n"
 # stdout: a bundle of what the forge lacks, or, if the pod's idea of that was tampered with, of everything
 _OUT = (
     _GIT
@@ -50,8 +50,8 @@ def _heads(world: World, project: Project) -> tuple[str, str]:
         world.cluster.run(project, ("sh", "-c", _HEADS), stdout=cast("IO[bytes]", out), timeout=STANDARD)  # type: ignore[arg-type]
         out.seek(0)
         lines = [line.decode(errors="replace") for line in out.read(4096).splitlines()]
-    found = [line if _HEX.fullmatch(line) else "" for line in lines]
-    return (found + ["", ""])[0], (found + ["", ""])[1]
+    head, had, *_ = [*(line if _HEX.fullmatch(line) else "" for line in lines), "", ""]
+    return head, had
 
 
 def bring_in(world: World, project: Project, *, fresh: bool = False) -> bool:

@@ -95,6 +95,10 @@ class Cluster(Protocol):
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
         ...
 
+    def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
+        """Run a program in an empty throwaway pod that sees `tools`; return its exit code and what it printed (64 KiB)."""
+        ...
+
     def checks(self) -> Sequence[Check]:
         """Prove from inside what isolation is really in force."""
         ...

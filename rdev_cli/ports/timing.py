@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class Stop:
-    """Asked of everything that waits: has somebody said stop, and why (`cancelled` or `timeout`)?"""
+    """What everything that waits is given: it says whether to stop, and why (`cancelled` or `timeout`)."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

@@ -1,0 +1,1 @@
+"""Who stands behind which port, and where settings come from."""

@@ -18,7 +18,11 @@ from rdev_cli.wiring.config import Config
 if TYPE_CHECKING:
     from rdev_cli.adapters.scripted import ScriptedModel
     from rdev_cli.adapters.sqlite.store import SqliteStore
-    from rdev_cli.ports import Agents, Clock, Cluster, Forge, Shelf, Spool, World
+    from rdev_cli.ports import Shelf, World
+    from rdev_cli.ports.agent import Agents
+    from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.timing import Clock
 
 
 class SystemClock:

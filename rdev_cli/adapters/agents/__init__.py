@@ -1,0 +1,1 @@
+"""Coding agents: their command lines and their streams."""

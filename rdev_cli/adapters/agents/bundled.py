@@ -263,7 +263,7 @@ def work(prompt: str, model: str, names: list[str], session: str, spent: dict[st
     raise Wrong(f"it was not done after {TURNS} turns")
 
 
-def stop(number: int, frame: FrameType | None) -> NoReturn:
+def stop(number: int, _frame: FrameType | None) -> NoReturn:
     """End by an exception, so that a running tool is ended too."""
     raise SystemExit(128 + number)
 
@@ -273,6 +273,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bundled", description="A small coding agent; the prompt comes on stdin.")
     parser.add_argument("--model", default=os.environ.get("ANTHROPIC_MODEL") or MODEL)
     parser.add_argument("--tools", default=",".join(TOOLS), help="comma separated")
+    parser.add_argument("--version", action="version", version="bundled agent 1")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)

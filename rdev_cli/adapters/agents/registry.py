@@ -1,10 +1,10 @@
 """The agents there are."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rdev_cli.adapters.agents.claude_code import ClaudeCode, outside
+from rdev_cli.adapters.agents.claude_code import ClaudeCode
+from rdev_cli.adapters.shared.interpreter import interpreter
 from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
 from rdev_cli.domain.errors import NotFound
 from rdev_cli.ports.agent import Agent
@@ -23,19 +23,9 @@ class Bundled:
 
     def program(self) -> Program | None:
         """Return the program, which is always here."""
-        # the interpreter below a virtual environment needs nothing of it
-        interpreter = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
-        script = Path(__file__).resolve().with_name("bundled.py")
-        # not the whole prefix: in a ~/.local it holds more than an interpreter
-        prefix = Path(sys.base_prefix).resolve()
-        libraries = [prefix / name for name in ("lib", sys.platlibdir) if (prefix / name).is_dir()]
-        # isolated and without site: no folder of the workspace, no variable and no installed package gets a say
-        return Program(
-            agent=self.name,
-            argv=(str(interpreter), "-I", "-S", "-X", "utf8", str(script)),
-            paths=outside((interpreter, *libraries, script)),
-            bundled=True,
-        )
+        front, shown = interpreter()
+        script = str(Path(__file__).resolve().with_name("bundled.py"))
+        return Program(agent=self.name, argv=(*front, script), paths=(*shown, script), bundled=True)
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
         """Return the command line for a task; the prompt comes by stdin."""

@@ -64,8 +64,9 @@ class LocalCluster:
     """
 
     def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
+        self.folder = folder
         self._pods, self._spool = folder / "pods", folder / "spool"
-        self._installation, self._isolation, self._shown, self._caller = installation, isolation, tuple(shown), caller
+        self._installation, self._isolation, self.shown, self._caller = installation, isolation, tuple(shown), caller
         self.isolated = isolation != "none"
         self._own: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[str, tuple[int, int]] = {}
@@ -97,14 +98,11 @@ class LocalCluster:
 
     def ensure_pod(self, project: Project) -> bool:
         self.ready()
+        self._sweep(project)
         if self.pod_present(project):
             return False
         pod = private_folder(self._pod(project))
-        for part in ("workspace", "home"):
-            private_folder(pod / part)
-        uid, gid = os.getuid(), os.getgid()
-        (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{sandbox.HOME}:/bin/sh\n")
-        (pod / "group").write_text(f"rdev:x:{gid}:\n")
+        sandbox.furnish(pod)
         write_whole(pod / "pod.json", json.dumps(self._mark(project)).encode())  # last: from here on it is whole
         return True
 
@@ -114,7 +112,14 @@ class LocalCluster:
         if (pod / "pod.json").exists():
             self.pod_present(project)
         remove_tree(pod)
+        self._sweep(project)
         return there
+
+    def _sweep(self, project: Project) -> None:
+        """Remove what rdev's own short commands left here when it was killed."""
+        for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
+            if not runner.alive(folder):
+                remove_tree(folder)
 
     # commands
 
@@ -150,11 +155,11 @@ class LocalCluster:
                 sandbox.find_bubblewrap(),
                 pod=pod,
                 network=launch.network,
-                shown=self._shown,
+                shown=self.shown,
                 tools=launch.tools,
                 terminal=terminal is not None,
             )
-            env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self._shown, *launch.tools))
+            env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self.shown, *launch.tools))
         if terminal is not None:
             # the environment is taken outside the terminal, which would echo it
             line = f"tty >&9; stty rows {int(terminal[0])} cols {int(terminal[1])}; exec {shlex.join([*front, *launch.argv])}"
@@ -237,7 +242,7 @@ class LocalCluster:
     def run(
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
-        id = f"run_{os.urandom(8).hex()}"
+        id = f"run_{project.id[-8:]}_{os.urandom(8).hex()}"
         launch = Launch(
             id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), network=self._isolation == "none"
         )
@@ -267,10 +272,17 @@ class LocalCluster:
         finally:
             remove_tree(folder)
 
+    def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
+        from rdev_cli.adapters.local.probe import attempt  # noqa: PLC0415 -- only doctor needs it
+
+        return attempt(
+            self._pods, argv, isolated=self.isolated, tools=tools, shown=self.shown, caller=self._caller, network=network, timeout=timeout
+        )
+
     def checks(self) -> Sequence[Check]:
         from rdev_cli.adapters.local.probe import probe  # noqa: PLC0415 -- only doctor needs it
 
-        return probe(self._pods, isolation=self._isolation, shown=self._shown, caller=self._caller)
+        return probe(self)
 
 
 def _is_an_input(one: LocalInput) -> Input:

@@ -174,7 +174,7 @@ class LocalForge:
         incoming = f"refs/rdev/incoming/{os.urandom(8).hex()}"
         if self._ancestor(path, sha, ref):
             return Delivery(branch=project.branch, rescued=False)
-        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".bundle") as file:
+        with tempfile.NamedTemporaryFile(dir=path, suffix=".bundle") as file:
             while chunk := bundle.read(1 << 20):
                 file.write(chunk)
             file.flush()

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rdev_cli.adapters.shared.files import private_folder
 from rdev_cli.domain.errors import Unavailable
 
 WORKSPACE = "/workspace"
@@ -36,6 +37,15 @@ def find_bubblewrap() -> str:
             code="TOOL_MISSING",
             tool="bwrap",
         ) from e
+
+
+def furnish(pod: Path) -> None:
+    """Make the folders and the two files that a sandbox binds."""
+    for part in ("workspace", "home"):
+        private_folder(pod / part)
+    uid, gid = os.getuid(), os.getgid()
+    (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{HOME}:/bin/sh\n")
+    (pod / "group").write_text(f"rdev:x:{gid}:\n")
 
 
 def box(bwrap: str, *, pod: Path, network: bool, shown: Sequence[str], tools: Sequence[str], terminal: bool) -> list[str]:

@@ -1,0 +1,1 @@
+"""A floor below the other adapters: what more than one of them needs."""

@@ -1,0 +1,1 @@
+"""rdev's memory in one SQLite file."""

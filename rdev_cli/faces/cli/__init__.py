@@ -1,0 +1,1 @@
+"""The hand: commands for a person and for scripts."""

@@ -143,7 +143,7 @@ def _person(here: Hand, command: Command) -> None:
         write(sys.stdout, f"\ncommit {command.commit[:10]} on {clean(command.delivered)}: {clean(found.subject) if found else ''}\n")
         if found:
             write(sys.stdout, "".join(clean(line).rstrip() + "\n" for line in found.stat.splitlines()))
-    elif command.state is CommandState.COMPLETED:
+    elif command.state is CommandState.COMPLETED and not command.reason:
         say("nothing was committed: no file changed")
     tokens = f", {command.input_tokens} tokens in, {command.output_tokens} out" if command.input_tokens else ""
     took = f" in {command.duration_ms / 1000:.1f}s" if command.duration_ms is not None else ""
@@ -153,6 +153,13 @@ def _person(here: Hand, command: Command) -> None:
 def verdict(world: "Services", command: Command) -> int:
     """Return 0 for an agent that did its work, else raise the error that says what happened."""
     if command.state is CommandState.COMPLETED:
+        if command.reason == "undelivered":
+            raise Partial(
+                "the agent's commit could not be brought to the repository; it is in the pod",
+                left=(command.project,),
+                hint=f"rdev events --subject {command.id} says why; the next run of an agent takes it along",
+                code="UNDELIVERED",
+            )
         if command.delivered.startswith("rdev/rescue/"):
             raise Partial(
                 f"the branch had moved on meanwhile, so the commit went to {command.delivered}",

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperOption
 from rdev_cli.domain.errors import Invalid, RdevError
 from rdev_cli.domain.values import seconds
 from rdev_cli.ops.ledger import entry_of
+from rdev_cli.ports.timing import STANDARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Hand:
             from rdev_cli.wiring.services import Services  # noqa: PLC0415 -- a short command needs no world
 
             given = {key: str(self.options[key]) for key in ("context", "isolation") if self.options.get(key)}
-            wait = self.options.get("wait_seconds")
-            self._world = Services(flags={**given, **flags}, **({"patience": float(wait)} if wait else {}))
+            wait = self.options.get("wait_seconds") or STANDARD
+            self._world = Services(flags={**given, **flags}, patience=float(wait))
             for warning in self._world.settings.warnings:
                 say(f"warning: {warning}")
         return self._world

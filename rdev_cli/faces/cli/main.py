@@ -53,7 +53,7 @@ class Root(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the branch that is named; a near miss is named in the error."""
         if args and args[0] not in TREE:
-            self.commands = dict.fromkeys(TREE)  # type: ignore[arg-type] # names are all that the suggestion looks at
+            self.commands = dict.fromkeys(TREE)  # type: ignore[assignment] # names are all that the suggestion looks at
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
