@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from rdev_cli.adapters.local import sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
-from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
+from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check
@@ -116,10 +117,13 @@ class LocalCluster:
         return there
 
     def _sweep(self, project: Project) -> None:
-        """Remove what rdev's own short commands left here when it was killed."""
+        """End and remove what rdev's own short commands left here when it was killed; the caller holds the project's lease."""
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
-            if not runner.alive(folder):
-                remove_tree(folder)
+            end = time.monotonic() + GRACE + 1
+            while runner.alive(folder) and time.monotonic() < end:
+                runner.stop(folder, "cancelled")
+                time.sleep(0.05)
+            remove_tree(folder)
 
     # commands
 
@@ -161,12 +165,20 @@ class LocalCluster:
             )
             env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self.shown, *launch.tools))
         if terminal is not None:
-            # the environment is taken outside the terminal, which would echo it
-            line = f"tty >&9; stty rows {int(terminal[0])} cols {int(terminal[1])}; exec {shlex.join([*front, *launch.argv])}"
+            if shutil.which("script", path=env["PATH"]) is None:
+                raise Unavailable(
+                    "there is no script(1) here, so there is no terminal to give",
+                    hint="apt install bsdutils",
+                    code="TOOL_MISSING",
+                    tool="script",
+                )
+            # the environment is taken outside the terminal, which would echo it; a shell inside knows 126 from 127
+            inside = shlex.join([*front, "/bin/sh", "-c", 'exec "$@"', "rdev", *launch.argv])
+            line = f"tty >&9; exec 9>&-; stty rows {int(terminal[0])} cols {int(terminal[1])}; exec {inside}"
             argv = [*runner.launch_argv(launch, nonce, ("script", "-qefc", line, "/dev/null"))]
         else:
             argv = [*front, *inner]
-        mode = "box" if front and terminal is None else "plain"
+        mode = "tty" if terminal is not None else "box" if front else "plain"
         try:
             process = subprocess.Popen(
                 runner.runner_argv(folder, launch, mode, argv),
@@ -204,6 +216,8 @@ class LocalCluster:
         folder, own = self._spool / id, self._own.get(id)
         end, nap = time.monotonic() + wait, 0.002
         while True:
+            if runner.overdue(folder):
+                runner.stop(folder, "timeout")
             outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
             sizes = runner.size(folder / "out"), runner.size(folder / "err")
             left = end - time.monotonic()

@@ -1,0 +1,86 @@
+"""The executable as a user runs it: a home of its own for every test, and a project in it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+RDEV = str(Path(sys.executable).with_name("rdev"))
+
+Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """The whole environment of a user who has nothing but an empty home."""
+    folder = tmp_path / "user"
+    folder.mkdir()
+    return {
+        "HOME": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "TERM": "xterm",
+    }
+
+
+@pytest.fixture
+def rdev(home: Mapping[str, str], tmp_path: Path) -> Rdev:
+    """Run the executable to its end; `env` adds to the isolated environment (None takes a variable out)."""
+
+    def run(
+        *args: str,
+        input: bytes | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | Path | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        stdin = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        return subprocess.run(
+            [RDEV, *args], capture_output=True, timeout=timeout, env=_merged(home, env), cwd=cwd or tmp_path, check=False, **stdin
+        )
+
+    return run
+
+
+@pytest.fixture
+def spawn(home: Mapping[str, str], tmp_path: Path) -> Iterator[Spawn]:
+    """Start the executable, in a process group of its own; what still runs when the test ends is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*args: str, env: Mapping[str, str | None] | None = None, **options: object) -> subprocess.Popen[bytes]:
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path, "process_group": 0}
+        process = subprocess.Popen([RDEV, *args], env=_merged(home, env), **{**given, **options})
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+@pytest.fixture
+def project(rdev: Rdev) -> str:
+    """The name of a project that was just created."""
+    made = rdev("project", "create", "shop")
+    assert made.returncode == 0, made.stderr.decode(errors="replace")
+    return "shop"
+
+
+def _merged(home: Mapping[str, str], env: Mapping[str, str | None] | None) -> dict[str, str]:
+    return {key: value for key, value in {**home, **(env or {})}.items() if value is not None}
