@@ -144,7 +144,7 @@ class LocalForge:
             path, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options", source,
             "+refs/heads/*:refs/heads/*", protocols=protocols, stop=stop, timeout=LONG_RUNNING,
         )  # fmt: skip
-        git(path, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        git(path, "symbolic-ref", "--end-of-options", "HEAD", f"refs/heads/{branch}")
         return branch
 
     def head(self, project: Project) -> str:
@@ -163,7 +163,7 @@ class LocalForge:
     @contextmanager
     def bundle(self, project: Project) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile(dir=private_folder(self._folder)) as file:
-            git(self._path(project.name), "bundle", "create", "--quiet", "-", f"refs/heads/{project.branch}", stdout=file)
+            git(self._path(project.name), "bundle", "create", "--quiet", "-", "--end-of-options", f"refs/heads/{project.branch}", stdout=file)
             file.seek(0)
             yield file
 
