@@ -187,6 +187,7 @@ def list_(world: World, *, project: str = "", running: bool = False, limit: int 
     if project:
         known.project(world, project)
     reconcile(world, project)
+    world.spool.sweep([c.id for c in world.store.commands(states=OPEN, limit=1000)])
     return world.store.commands(project=project, states=OPEN if running else (), limit=limit)
 
 
