@@ -1,6 +1,5 @@
 """A line of the journal, and the chain that binds the lines."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,5 +26,7 @@ class Event:
 
 def link(previous: str, *, seq: int, at: datetime, kind: str, subject: str, actor: str, data: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) that binds a line to the one before it."""
+    import hashlib  # noqa: PLC0415 -- loads OpenSSL, which only those who write or check need
+
     body = json.dumps([seq, stamp(at), kind, subject, actor, plain(data)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{previous}\n{body}".encode()).hexdigest()

@@ -1,7 +1,9 @@
 """Commands: start, follow, look at, cancel. Durable: the runner records how one ended, whoever is looking."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rdev_cli.domain.command import (
     GRACE,
@@ -18,12 +20,16 @@ from rdev_cli.domain.command import (
     with_output,
 )
 from rdev_cli.domain.errors import Conflict, RdevError
-from rdev_cli.domain.project import Project
 from rdev_cli.domain.values import CommandId
-from rdev_cli.ops import known, telling, workspaces
+from rdev_cli.ops import known, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
-from rdev_cli.ports import World
-from rdev_cli.ports.cluster import Input, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rdev_cli.domain.project import Project
+    from rdev_cli.ports import World
+    from rdev_cli.ports.cluster import Input, Started
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +110,16 @@ def follow(world: World, command: Command, *, wait: float) -> tuple[Command, Pro
         return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
     progress = world.cluster.advance(project, command.id, wait=wait)
     if command.kind is CommandKind.AGENT:
-        telling.tell(world, command)
+        _tell(world, command)
     if progress.outcome is not None:
         command = settle(world, project, command, progress)
     return command, progress
+
+
+def _tell(world: World, command: Command) -> None:
+    from rdev_cli.ops import telling  # noqa: PLC0415 -- only agents have something to tell
+
+    telling.tell(world, command)
 
 
 def _told(command: Command) -> Outcome:
@@ -136,7 +148,7 @@ def settle(world: World, project: Project, command: Command, progress: Progress)
     ended = outcome.at or world.clock.now()
     commit, branch, trouble = "", "", ""
     if command.kind is CommandKind.AGENT:
-        telling.tell(world, command)
+        _tell(world, command)
         if good:
             commit, branch, trouble = _deliver(world, project, command)
     with world.store.transaction() as tx:

@@ -1,10 +1,17 @@
 """Looking things up by what people type."""
 
-from rdev_cli.domain.command import Command
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound
-from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.project import ProjectState
 from rdev_cli.domain.values import id_like, name, shown
-from rdev_cli.ports import World
+
+if TYPE_CHECKING:
+    from rdev_cli.domain.command import Command
+    from rdev_cli.domain.project import Project
+    from rdev_cli.ports import World
 
 
 def project(world: World, text: str) -> Project:

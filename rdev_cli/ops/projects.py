@@ -1,18 +1,22 @@
 """Projects: create, look at, delete."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from __future__ import annotations
 
-from rdev_cli.domain.command import OPEN
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from rdev_cli.domain.errors import Conflict
-from rdev_cli.domain.operation import OperationState
-from rdev_cli.domain.project import Project, ProjectSpec, ProjectState, ProjectStatus, pod_name
+from rdev_cli.domain.project import Project, ProjectState, ProjectStatus, pod_name
 from rdev_cli.domain.values import ProjectId
-from rdev_cli.ops import commands, known, workspaces
-from rdev_cli.ops.ensure import Step, begin, carry, clear, lease
+from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Pace, Scope, operation
-from rdev_cli.ports import World
-from rdev_cli.ports.store import Writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.ports import World
+    from rdev_cli.ports.store import Writing
 
 
 @operation("project.create", Scope.PROJECTS_EXECUTE, Pace.LONG)
@@ -23,6 +27,9 @@ def create(world: World, spec: ProjectSpec) -> Project:
     the same values continue or return what is there. Conflict if it exists with other values, naming the field;
     a failure or a stop undoes everything.
     """
+    from rdev_cli.ops import workspaces
+    from rdev_cli.ops.ensure import Step, begin, carry, lease
+
     if spec.source:
         spec = replace(spec, source=world.forge.check_source(spec.source))
     with lease(world, f"project:{spec.name}") as held:
@@ -115,6 +122,9 @@ def show(world: World, project: str) -> Project:
 @operation("project.status", Scope.PROJECTS_READ)
 def status(world: World, project: str) -> ProjectStatus:
     """Show how a project stands: its newest commit, its pod, what runs in it."""
+    from rdev_cli.domain.command import OPEN
+    from rdev_cli.ops import commands
+
     found = known.project(world, project)
     commands.reconcile(world, project)
     unfinished = world.store.unfinished(f"project:{project}")
@@ -134,6 +144,10 @@ def delete(world: World, project: str) -> Project:
 
     Everything is attempted; Partial joins what failed, and the same command goes on. The journal keeps its history.
     """
+    from rdev_cli.domain.operation import OperationState
+    from rdev_cli.ops import commands
+    from rdev_cli.ops.ensure import begin, clear, lease
+
     known.project(world, project)
     with lease(world, f"project:{project}") as held:
         found = known.project(world, project)

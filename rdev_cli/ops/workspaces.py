@@ -1,14 +1,17 @@
 """A pod's work tree and the forge: commits travel as bundles, and git runs in the pod only, by these fixed texts."""
 
+from __future__ import annotations
+
 import re
-import tempfile
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from rdev_cli.domain.errors import Failed
-from rdev_cli.domain.project import Project
-from rdev_cli.ports import World
-from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import LONG_RUNNING, STANDARD
+
+if TYPE_CHECKING:
+    from rdev_cli.domain.project import Project
+    from rdev_cli.ports import World
+    from rdev_cli.ports.forge import Delivery
 
 # What a repository or its owner configured must not decide what these run: hooks and monitors are off. It could
 # only hurt the pod itself, which the same agent may do anyway.
@@ -44,10 +47,16 @@ _OUT = (
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
+def _scratch() -> IO[bytes]:
+    import tempfile  # noqa: PLC0415 -- slow to load, and `exec` needs none of this
+
+    return cast("IO[bytes]", tempfile.TemporaryFile())
+
+
 def _heads(world: World, project: Project) -> tuple[str, str]:
     """Return the commit that the pod's HEAD is at, and the last one it had from the forge (empty: none)."""
-    with tempfile.TemporaryFile() as out:
-        world.cluster.run(project, ("sh", "-c", _HEADS), stdout=cast("IO[bytes]", out), timeout=STANDARD)  # type: ignore[arg-type]
+    with _scratch() as out:
+        world.cluster.run(project, ("sh", "-c", _HEADS), stdout=out, timeout=STANDARD)  # type: ignore[arg-type]
         out.seek(0)
         lines = [line.decode(errors="replace") for line in out.read(4096).splitlines()]
     head, had, *_ = [*(line if _HEX.fullmatch(line) else "" for line in lines), "", ""]
@@ -75,8 +84,8 @@ def deliver(world: World, project: Project, command: str) -> tuple[str, Delivery
     head, had = _heads(world, project)
     if not head or head in (had, world.forge.head(project)):
         return "", None
-    with tempfile.TemporaryFile() as out:
-        ran = world.cluster.run(project, ("sh", "-c", _OUT, "rdev", had), stdout=cast("IO[bytes]", out), timeout=LONG_RUNNING)  # type: ignore[arg-type]
+    with _scratch() as out:
+        ran = world.cluster.run(project, ("sh", "-c", _OUT, "rdev", had), stdout=out, timeout=LONG_RUNNING)  # type: ignore[arg-type]
         if ran.code != 0:
             raise Failed(
                 "git in the pod could not bundle the commit",
@@ -85,4 +94,4 @@ def deliver(world: World, project: Project, command: str) -> tuple[str, Delivery
                 said=ran.stderr.decode(errors="replace")[-2000:],
             )
         out.seek(0)
-        return head, world.forge.receive(project, cast("IO[bytes]", out), sha=head, rescue=f"rdev/rescue/{command}")  # type: ignore[arg-type]
+        return head, world.forge.receive(project, out, sha=head, rescue=f"rdev/rescue/{command}")  # type: ignore[arg-type]

@@ -1,14 +1,18 @@
 """What rdev asks of the world."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from rdev_cli.domain.report import Check, Context, Setting
-from rdev_cli.ports.agent import Agents
-from rdev_cli.ports.cluster import Cluster, Spool
-from rdev_cli.ports.forge import Forge
-from rdev_cli.ports.store import Store
-from rdev_cli.ports.timing import Clock, Stop
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rdev_cli.domain.report import Check, Context, Setting
+    from rdev_cli.ports.agent import Agents
+    from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.store import Store
+    from rdev_cli.ports.timing import Clock, Stop
 
 
 class Shelf(Protocol):

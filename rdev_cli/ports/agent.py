@@ -1,9 +1,13 @@
 """What rdev asks of a coding agent: a command line, and words for what it prints."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
 
 
 class Agent(Protocol):

@@ -1,13 +1,18 @@
 """What rdev asks of a place that runs pods."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from __future__ import annotations
 
-from rdev_cli.domain.command import Launch, Progress
-from rdev_cli.domain.project import Project
-from rdev_cli.domain.report import Check
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from rdev_cli.domain.command import Launch, Progress
+    from rdev_cli.domain.project import Project
+    from rdev_cli.domain.report import Check
 
 
 class Input(Protocol):

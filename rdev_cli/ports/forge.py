@@ -1,12 +1,17 @@
 """What rdev asks of a place that keeps repositories."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from __future__ import annotations
 
-from rdev_cli.domain.project import Commit, Project
-from rdev_cli.ports.timing import Stop
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from rdev_cli.domain.project import Commit, Project
+    from rdev_cli.ports.timing import Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

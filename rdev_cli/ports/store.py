@@ -1,14 +1,19 @@
 """What rdev asks of its own memory."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from __future__ import annotations
 
-from rdev_cli.domain.command import Command, CommandState
-from rdev_cli.domain.event import Event
-from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
-from rdev_cli.domain.project import Project
-from rdev_cli.domain.report import Check
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from rdev_cli.domain.command import Command, CommandState
+    from rdev_cli.domain.event import Event
+    from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+    from rdev_cli.domain.project import Project
+    from rdev_cli.domain.report import Check
 
 
 class Writing(Protocol):
@@ -64,7 +69,7 @@ class Store(Protocol):
         """Everything written inside is kept together with its journal lines, or not at all."""
         ...
 
-    def acting(self, actor: str) -> "Store":
+    def acting(self, actor: str) -> Store:
         """Return the same memory whose journal lines carry that actor."""
         ...
 

@@ -1,10 +1,14 @@
 """Time as rdev uses it: a clock that tests own, a stop that everything waiting is given, and named limits."""
 
+from __future__ import annotations
+
 import threading
-from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rdev_cli.domain.errors import Cancelled, RdevError, TimedOut
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # Every call that leaves the process is bounded by one of these (seconds).
 FAST_LOOKUP = 5.0
