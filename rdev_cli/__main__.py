@@ -1,5 +1,6 @@
 """The door: answers `--version` by itself, and leaves the rest to the command line."""
 
+import signal
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> int:
 
         sys.stdout.write(f"rdev {__version__}\n")
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C before rdev listens ends it without a traceback
     from rdev_cli.faces.cli.main import main as run  # noqa: PLC0415
 
     return run()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def rdev(home: Mapping[str, str], tmp_path: Path) -> Rdev:
 
     def run(
         *args: str,
-        input: bytes | None = None,
+        input: bytes | None = None,  # noqa: A002 -- as subprocess calls it
         timeout: float = 60,
         env: Mapping[str, str | None] | None = None,
         cwd: str | Path | None = None,
@@ -84,3 +85,28 @@ def project(rdev: Rdev) -> str:
 
 def _merged(home: Mapping[str, str], env: Mapping[str, str | None] | None) -> dict[str, str]:
     return {key: value for key, value in {**home, **(env or {})}.items() if value is not None}
+
+
+def _live() -> list[bytes]:
+    """The command lines of all processes of this machine; a zombie has none any more."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" "))
+    return found
+
+
+@pytest.fixture
+def left_behind() -> Callable[..., list[bytes]]:
+    """Return what still runs with a marker on its command line, once it is gone or `seconds` are over."""
+
+    def look(marker: str, seconds: float = 15.0) -> list[bytes]:
+        end = time.monotonic() + seconds
+        while found := [line for line in _live() if marker.encode() in line]:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        return found
+
+    return look

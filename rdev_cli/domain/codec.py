@@ -1,12 +1,16 @@
 """The one way from domain values to plain data and to the JSON that every door speaks."""
 
 import json
+import re
 from base64 import b64encode
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
+
+# What JSON may hold as it is, but a terminal obeys: DEL and C1, and what hides or turns text. Escaped, it is the same document.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def stamp(moment: datetime) -> str:
@@ -25,18 +29,22 @@ def _raw(value: Any) -> bool:
         if isinstance(value, bytes):
             value.decode()
         elif isinstance(value, str):
-            value.encode()
+            value.encode("utf-8", "surrogateescape").decode()  # half a surrogate pair is no byte: `plain` replaces it
         elif isinstance(value, list | tuple):
             return any(_raw(v) for v in value if isinstance(v, str | bytes))
-    except UnicodeError:
+    except UnicodeDecodeError:
         return True
+    except UnicodeEncodeError:
+        return False
     return False
 
 
 def _b64(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_b64(v) for v in value]
-    return b64encode(value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")).decode()
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape" if _raw(value) else "replace")
+    return b64encode(value).decode()
 
 
 def _pairs(items: Any) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() if _raw(value) else str(value)
+        return text if (text := str(value)).isascii() else text.encode("utf-8", "replace").decode()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if is_dataclass(value) and not isinstance(value, type):
@@ -77,4 +85,6 @@ def plain(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Return value as the JSON every door speaks: sorted keys, compact, UTF-8, no newline at the end."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # outside of strings JSON has none of these
+    return _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text)

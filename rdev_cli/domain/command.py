@@ -89,6 +89,8 @@ class Launch:
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
             raise Invalid("there is nothing to run", hint="rdev exec PROJECT -- ARGV...", field="argv")
+        if "\n" in self.commit:
+            raise Invalid("the message of a commit is one line", hint="take its first line", field="commit")
         for part in self.argv:
             if "\0" in part:
                 raise Invalid("an argument holds a NUL byte", hint="no program can be given one", field="argv")

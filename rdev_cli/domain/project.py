@@ -33,14 +33,16 @@ class ProjectSpec:
 
     def __post_init__(self) -> None:
         name(self.name, "project name")
-        if len(self.description) > 500 or any(ord(c) < 32 for c in self.description):
+        if len(self.description) > 500 or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in self.description):
             raise Invalid(
                 f"description '{shown(self.description)}' is not allowed",
                 hint="one line of at most 500 characters",
                 field="description",
             )
-        if "\0" in self.source:
-            raise Invalid("--from holds a NUL byte", hint="give a directory or a URL", field="source")
+        if any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in self.source):
+            raise Invalid(
+                f"--from '{shown(self.source)}' is not allowed", hint="a directory or a URL, in UTF-8, on one line", field="source"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,22 +4,28 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rdev_cli.adapters.shared.files import private_folder, write_whole
-from rdev_cli.domain.errors import Denied, Invalid, NotFound
+from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.report import Check, Context, Setting, Verdict
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
 
 ISOLATION = ("bubblewrap", "none")
 AGENTS = ("claude",)
+_PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED = re.compile(
+    "(LD|DYLD|GIT|RDEV)_.*|PYTHON.*|BASH_ENV|ENV|IFS|PATH|HOME|SHELL|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS|PERL5.*|RUBYOPT"
+)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 FOLDER_FILE = ".rdev.yaml"
+_TICK = 50_000_000  # ns: a coarse clock's step, and some
 _FOLDER_KEYS = ("project", "context", "checks")
 
 
@@ -48,21 +54,28 @@ def folders(environ: Mapping[str, str]) -> Folders:
 def refuse_unsafe(path: Path) -> None:
     """Raise Denied for a file that another user could have written: its owner, its mode, its folder's mode.
 
-    A link is followed and the file behind it judged.
+    A link is followed, and the file behind it and the folders of both are judged.
     """
-    found, folder = os.stat(path), os.stat(path.parent)
+    found = os.stat(path)
     if found.st_uid not in (os.geteuid(), 0):
         raise Denied(f"{path} belongs to another user", hint=f"chown it, or remove it: rm {path}", code="CONFIG_UNSAFE", file=str(path))
     if found.st_mode & 0o022:
         raise Denied(f"{path} can be written by others", hint=f"chmod 600 {path}", code="CONFIG_UNSAFE", file=str(path))
-    if folder.st_mode & 0o002 and not folder.st_mode & stat.S_ISVTX:
-        raise Denied(f"{path.parent} can be written by everybody", hint=f"chmod 700 {path.parent}", code="CONFIG_UNSAFE", file=str(path))
+    for folder in {path.parent, Path(os.path.realpath(path)).parent}:
+        mode = os.stat(folder).st_mode
+        if mode & 0o002 and not mode & stat.S_ISVTX:
+            raise Denied(f"{folder} can be written by everybody", hint=f"chmod 700 {folder}", code="CONFIG_UNSAFE", file=str(path))
 
 
 def read_yaml(path: Path, cache: Path) -> Any:
     """Return the data of a YAML file, from its JSON twin while that is of the same file; importing YAML costs more than all the rest."""
-    with path.open("rb") as file:
-        found = os.fstat(file.fileno())
+    # a folder that somebody sent may hold a pipe of that name, on which a plain open would wait for ever
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise Invalid(f"{path} is no file", hint="move it away", file=str(path))
+    with os.fdopen(fd, "rb") as file:
         key = [str(path), found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns]
         twin = cache / f"{re.sub('[^A-Za-z0-9]', '-', str(path))[-100:]}.json"
         try:
@@ -74,13 +87,31 @@ def read_yaml(path: Path, cache: Path) -> Any:
         from rdev_cli.adapters.shared import safe_yaml  # noqa: PLC0415 -- the twin is there to avoid it
 
         data = safe_yaml.load(file.read(safe_yaml.BYTES + 1), str(path))
+    if time.time_ns() - found.st_ctime_ns < _TICK:
+        return data  # it may change again within the same tick of the file system's clock, and no twin would tell
     try:
         encoded = json.dumps({"of": key, "data": data}).encode()
         private_folder(cache)
         write_whole(twin, encoded)
-    except (OSError, TypeError):
+    except (RdevError, OSError, TypeError, ValueError):
         pass  # no twin, then: the next command reads YAML again
     return data
+
+
+def _variable(name: str) -> None:
+    """Raise Invalid for a variable that settings may not hold: no name, one that decides what other programs run, or a secret."""
+    if not _ENV_KEY.fullmatch(name):
+        raise Invalid(f"'{shown(name)}' is no name of a variable", hint="letters, digits and _", field="agent-env")
+    if _RESERVED.fullmatch(name):
+        raise Invalid(
+            f"{name} decides which programs run, so it is not set for an agent", hint="choose another variable", field="agent-env"
+        )
+    if _SECRET.search(name):
+        raise Invalid(
+            f"{name} looks like a secret, and settings are plain text",
+            hint=f"leave it in your environment: export {name}=...",
+            field="agent-env",
+        )
 
 
 class Config:
@@ -91,25 +122,40 @@ class Config:
         self.folders = folders(environ)
         self.file = self.folders.config / "config.yaml"
         self.warnings: list[str] = []
+        for key in environ:
+            if (key.startswith("RDEV_") or key in _PLACES) and any(ord(c) < 32 or ord(c) == 127 for c in environ[key]):
+                raise Invalid(
+                    f"the variable {shown(key)} holds a control character", hint="give it one line, or unset it", field=shown(key)
+                )
+        for isolation in (self._flags.get("isolation"), environ.get("RDEV_ISOLATION")):
+            if isolation:  # now, not in the middle of a create
+                self._valid("isolation", isolation)
         self._data = self._read()
         self._folder = self._read_folder()
-        for key in environ:
-            if key.startswith("RDEV_") and any(ord(c) < 32 for c in environ[key]):
-                raise Invalid(f"the variable {key} holds a control character", hint=f"unset {key}, or give it one line", field=key)
 
     def _read(self) -> dict[str, Any]:
         try:
             refuse_unsafe(self.file)
             data = read_yaml(self.file, self.folders.cache)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
+        except OSError as e:
+            raise Denied(f"cannot read {self.file}: {e.strerror}", hint="make it yours: chmod 600", code="CONFIG_UNSAFE") from e
         if data is None:
             return {}
         contexts = data.get("contexts", {}) if isinstance(data, dict) else None
-        if not isinstance(data, dict) or not isinstance(contexts, dict) or not all(isinstance(c, dict) for c in contexts.values()):
+        if (
+            not isinstance(data, dict)
+            or not isinstance(contexts, dict)
+            or not all(isinstance(c, dict) for c in contexts.values())
+            or not isinstance(data.get("current", ""), str)
+        ):
             raise Invalid(
                 f"{self.file} is not rdev's configuration", hint="it has `current: NAME` and `contexts: {NAME: {...}}`", file=str(self.file)
             )
+        for key in data:
+            if key not in ("current", "contexts"):
+                raise Invalid(f"there is no setting '{shown(str(key))}' in {self.file}", hint="current, contexts", file=str(self.file))
         for name, values in contexts.items():
             name_rule(str(name), "context name")
             for key, value in values.items():
@@ -122,15 +168,19 @@ class Config:
             path = folder / FOLDER_FILE
             try:
                 data = read_yaml(path, self.folders.cache)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):
+            except OSError:
                 continue
+            if data is None:
+                return {}
             if not isinstance(data, dict):
                 raise Invalid(f"{path} is not a list of settings", hint="project: NAME, context: NAME, checks: [...]", file=str(path))
             for key in [k for k in data if k not in _FOLDER_KEYS]:
                 self.warnings.append(f"{path}: '{shown(str(key))}' is ignored; a folder may only name {', '.join(_FOLDER_KEYS)}")
-            kept = {key: data[key] for key in ("project", "context") if isinstance(data.get(key), str)}
-            if "project" in kept:
-                name_rule(kept["project"], f"project in {path}")
+            kept = {key: data[key] for key in ("project", "context") if key in data}
+            for key, value in kept.items():
+                if not isinstance(value, str):  # YAML takes no, on and 012 for something else
+                    raise Invalid(f"{key} in {path} is no name", hint=f'write it in quotes: {key}: "{shown(str(value))}"', file=str(path))
+                name_rule(value, f"{key} in {path}")
             return kept
         return {}
 
@@ -139,11 +189,9 @@ class Config:
     def _layers(self, key: str) -> list[tuple[Any, str]]:
         context = self._data.get("contexts", {}).get(self.context, {})
         variable = f"RDEV_{key.upper()}"
-        return [
-            (self._flags.get(key), "flag"),
-            (self._environ.get(variable) or None, f"environment ({variable})"),
-            (context.get(key), f"context ({self.file})"),
-        ]
+        given = [(self._flags.get(key), "flag"), (self._environ.get(variable) or None, f"environment ({variable})")]
+        # what is not one word has no flag and no variable of its own
+        return [*(given if key == "isolation" else []), (context.get(key), f"context ({self.file})")]
 
     def _get(self, key: str, default: Any) -> tuple[Any, str]:
         for value, origin in self._layers(key):
@@ -199,10 +247,26 @@ class Config:
             raise Invalid(f"isolation '{shown(str(value))}' is not known", hint="bubblewrap or none", field="isolation")
         if key == "show" and not (isinstance(value, list) and all(isinstance(p, str) and p.startswith("/") for p in value)):
             raise Invalid("show is not a list of absolute paths", hint="show: [/opt/go]", field="show")
-        if key == "agents" and not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
-            raise Invalid("agents is not a list of agents", hint="agents: {claude: {path: /usr/bin/claude}}", field="agents")
+        if key == "agents":
+            self._valid_agents(value)
+        if key == "runtime" and value != "local":
+            raise Invalid(f"there is no runtime '{shown(str(value))}'", hint="local", field="runtime")
         if key not in ("isolation", "show", "agents", "runtime"):
             raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agents", field=key)
+
+    def _valid_agents(self, value: Any) -> None:
+        if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
+            raise Invalid("agents is not a list of agents", hint="agents: {claude: {path: /usr/bin/claude}}", field="agents")
+        for agent, entry in value.items():
+            if agent not in AGENTS:
+                raise Invalid(f"there is no agent '{shown(str(agent))}'", hint=f"one of: {', '.join(AGENTS)}", field="agent")
+            env = entry.get("env", {})
+            if not set(entry) <= {"path", "env"} or not isinstance(entry.get("path", ""), str) or not isinstance(env, dict):
+                raise Invalid(f"agents.{agent} has a path and env, and nothing else", hint="path: /usr/bin/claude", field="agents")
+            for variable, text in env.items():
+                _variable(str(variable))
+                if not isinstance(text, str) or any(ord(c) < 32 for c in text):
+                    raise Invalid(f"the value of {variable} is no line of text", hint="write it in quotes", field="agent-env")
 
     # the port
 
@@ -270,15 +334,8 @@ class Config:
                     f"{shown(value)} is not a program", hint=f"give the path of {agent}: --agent {agent}=/path/to/{agent}", field="agent"
                 )
             entry["path"] = path
-        elif not _ENV_KEY.fullmatch(variable):
-            raise Invalid(f"'{shown(variable)}' is no name of a variable", hint="letters, digits and _", field="agent-env")
-        elif _SECRET.search(variable):
-            raise Invalid(
-                f"{variable} looks like a secret, and settings are plain text",
-                hint=f"leave it in your environment: export {variable}=...",
-                field="agent-env",
-            )
         else:
+            _variable(variable)
             entry["env"] = {**entry.get("env", {}), variable: value}
         context["agents"] = {**context.get("agents", {}), agent: entry}
 

@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-FIELDS = ("command", "context", "project", "argv", "exit_code", "duration_ms", "code", "error")
+from rdev_cli.domain.errors import Invalid
+
+FIELDS = ("command", "argv", "exit_code", "duration_ms", "code", "error")
 BYTES, FILES = 5 << 20, 2
 
 
@@ -28,9 +31,10 @@ class _Text(logging.Formatter):
 class _Private(RotatingFileHandler):
     """A log file of mode 0600 that is never larger than BYTES, with one older one beside it."""
 
-    def _open(self):  # type: ignore[no-untyped-def] # noqa: ANN202 -- the library's own shape
-        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
-        return super()._open()
+    def _open(self) -> TextIOWrapper:
+        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        return open(fd, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def log() -> logging.Logger:
@@ -43,6 +47,7 @@ def set_up(*, verbose: bool, file: str, environ: Mapping[str, str]) -> None:
     logger, formatter = log(), _Json() if environ.get("RDEV_LOG_FORMAT") == "json" else _Text()
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
     for old in list(logger.handlers):
         logger.removeHandler(old)
         old.close()
@@ -50,7 +55,14 @@ def set_up(*, verbose: bool, file: str, environ: Mapping[str, str]) -> None:
     if verbose:
         handlers.append(logging.StreamHandler(sys.stderr))
     if file:
-        handlers.append(_Private(Path(file), maxBytes=BYTES, backupCount=FILES - 1, encoding="utf-8"))
+        try:
+            if not (Path(file).is_file() or not os.path.lexists(file)):
+                raise OSError(0, "it is no file")
+            handlers.append(_Private(Path(file), maxBytes=BYTES, backupCount=FILES - 1, encoding="utf-8"))
+        except OSError as e:
+            raise Invalid(
+                f"cannot write the log {file}: {e.strerror}", hint="give --log-file a file of yours", code="LOG", file=file
+            ) from e
     for handler in handlers:
         handler.setFormatter(formatter)
         logger.addHandler(handler)

@@ -3,7 +3,9 @@
 Adapters are imported when first asked for, so a short command never pays for what it does not use.
 """
 
+import contextlib
 import os
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdev_cli.domain.errors import Unavailable
 from rdev_cli.domain.values import new_id
 from rdev_cli.ports.timing import STANDARD, Stop
 from rdev_cli.wiring.config import Config
@@ -29,7 +32,8 @@ class SystemClock:
     """Real time."""
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        now = datetime.now(UTC)
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)  # as precise as what is kept, so that both are equal
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -69,20 +73,22 @@ class Services:
     @cached_property
     def installation(self) -> str:
         """The id that stands on everything this installation creates: one for the whole state folder."""
+        from rdev_cli.adapters.shared.files import write_whole
+
         path = self.folder.parent / "installation"
         try:
-            return path.read_text().strip()
-        except FileNotFoundError:
-            pass
-        part = path.with_name(f".installation.{os.getpid()}")
-        part.write_text(os.urandom(10).hex() + "\n")
-        part.chmod(0o600)
-        try:
-            os.link(part, path)  # of two that come at once, one wins
-        except FileExistsError:
-            pass
-        part.unlink()
-        return path.read_text().strip()
+            if not path.exists():
+                part = path.with_name(f"installation.{os.getpid()}")
+                write_whole(part, os.urandom(10).hex().encode() + b"\n")
+                with contextlib.suppress(FileExistsError):
+                    os.link(part, path)  # of two that come at once, one wins
+                part.unlink()
+            found = path.read_text(errors="replace").strip()
+        except OSError as e:
+            raise Unavailable(f"cannot read {path}: {e.strerror}", hint="make it readable", path=str(path)) from e
+        if not re.fullmatch("[0-9a-f]{20}", found):  # an empty id would stand on everything, and own what others made
+            raise Unavailable(f"{path} does not hold an installation's id", hint="restore it from a backup", path=str(path))
+        return found
 
     @cached_property
     def actor(self) -> str:

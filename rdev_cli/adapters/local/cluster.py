@@ -18,11 +18,20 @@ from typing import BinaryIO
 from rdev_cli.adapters.local import sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
+from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check
 from rdev_cli.ports.cluster import Input, Ran, Started
+
+# With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
+# around it. That shell cannot leave orderly: it wants to put its old group back, which is outside and has no number here.
+_IN_FRONT = """
+exec 3>&1 5>&2 2>/dev/null
+code=$(/bin/sh -c 'set -m; "$@" 4>&-; echo "$?" >&4; kill -KILL $$' rdev "$@" 4>&1 >&3 2>&5 3>&- 5>&-)
+exit "${code:-125}"
+"""
 
 
 class LocalInput:
@@ -129,6 +138,7 @@ class LocalCluster:
 
     def start(self, project: Project, launch: Launch) -> Started:
         folder = self._spool / launch.id
+        trace("runner", launch.argv)
         started = self._start(project, launch, folder)
         if started is None:
             return Started()
@@ -172,8 +182,8 @@ class LocalCluster:
                     code="TOOL_MISSING",
                     tool="script",
                 )
-            # the environment is taken outside the terminal, which would echo it; a shell inside knows 126 from 127
-            inside = shlex.join([*front, "/bin/sh", "-c", 'exec "$@"', "rdev", *launch.argv])
+            # the environment is taken outside the terminal, which would echo it
+            inside = shlex.join([*front, "/bin/sh", "-c", _IN_FRONT if front else 'exec "$@"', "rdev", *launch.argv])
             line = f"tty >&9; exec 9>&-; stty rows {int(terminal[0])} cols {int(terminal[1])}; exec {inside}"
             argv = [*runner.launch_argv(launch, nonce, ("script", "-qefc", line, "/dev/null"))]
         else:
@@ -284,6 +294,9 @@ class LocalCluster:
                         stdout.write(chunk)
             return Ran(code=progress.outcome.code, stderr=errors)
         finally:
+            if id in self._own:  # cut off: it must not go on in a folder that is gone
+                runner.stop(folder, "cancelled")
+                self._forget(id)
             remove_tree(folder)
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:

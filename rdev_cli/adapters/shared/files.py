@@ -25,6 +25,8 @@ def private_folder(path: Path) -> Path:
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         raise Denied(f"{path} is a link; rdev's folders must not be", hint="put a real folder there", path=str(path))
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unavailable(f"{path} is no folder", hint="move it away", path=str(path))
     if found.st_uid != os.geteuid():
         raise Denied(f"{path} belongs to another user", hint="set XDG_STATE_HOME to a folder of yours", path=str(path))
     if stat.S_IMODE(found.st_mode) != 0o700:
@@ -33,8 +35,18 @@ def private_folder(path: Path) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a 0600 file so that a reader sees the old bytes or the new, never half; durable when it returns."""
+    """Write a 0600 file so that a reader sees the old bytes or the new, never half; durable when it returns.
+
+    Unavailable, and the old bytes still there, if it cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _write(part, path, data)
+    except OSError as e:
+        raise Unavailable(f"cannot write {path}: {e.strerror}", hint="make room or give the right to write there", path=str(path)) from e
+
+
+def _write(part: Path, path: Path, data: bytes) -> None:
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -44,7 +56,7 @@ def write_whole(path: Path, data: bytes) -> None:
         os.chmod(part, 0o600)
         os.replace(part, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(part)
         raise
 

@@ -1,12 +1,15 @@
 """git on the host: bare repositories only, a fixed argv, an environment of its own."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.errors import Failed, TimedOut, Unavailable
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.timing import HEAVY_WRITE, Stop
@@ -54,6 +57,7 @@ def git(
     code is not among `ok`; TimedOut after `timeout` seconds; whatever `stop` says, while it runs.
     """
     source = stdin if stdin is not None and not isinstance(stdin, bytes) else None
+    trace("git", argv)
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -89,7 +93,8 @@ def _finish(process: "subprocess.Popen[bytes]", data: bytes | None, timeout: flo
             data, waited = None, waited + 0.2
             if stop is not None and not stop.is_set() and waited < timeout:
                 continue
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with its helpers: ssh, remote-https, index-pack
             process.communicate()
             if stop is not None:
                 stop.check(f"git {what}")

@@ -1,27 +1,32 @@
 # The last step before a command, inside its sandbox or pod: takes the environment from stdin, then becomes the command.
-# sh -c THIS rdev NONCE INPUT MESSAGE ID ARGV...     stdin: lines of sh that export variables, up to NONCE; after it the command's own
-#   MESSAGE  not empty: after exit 0 the work tree is committed under it, by a fixed argv and without the command's variables
-nonce=$1 input=$2 message=$3 id=$4
-shift 4
+# sh -c THIS rdev NONCE INPUT ID ARGV...     stdin: a line, the commit's message; lines of sh that export variables, up to NONCE;
+#   after it the command's own. A message that is not empty: after exit 0 the work tree is committed under it, by a fixed argv and
+#   without the command's variables. None of this is on an argv, where every user of the machine could read it.
+nonce=$1 input=$2 id=$3
+shift 3
 umask 022 # the runner is private, the work is not
+IFS= read -r message
 head=
 while IFS= read -r line && [ "$line" != "$nonce" ]; do
   head="$head$line
 "
 done
+[ "$line" = "$nonce" ] || exit 125 # cut off: half an environment is none
 unset line nonce
 [ "$input" = 1 ] || exec </dev/null
+become() { # HEAD ARGV...: the names of this script are gone before the command's own are there, which may be the same
+  unset head input message id
+  eval "$1"
+  shift
+  exec "$@"
+}
 echo . >&8
 exec 8>&-
 if [ -z "$message" ]; then
-  eval "$head"
-  unset head input message id
-  exec "$@"
+  become "$head" "$@"
 fi
 (
-  eval "$head"
-  unset head input message id
-  exec "$@"
+  become "$head" "$@"
 ) || exit
 head=
 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0
@@ -33,7 +38,7 @@ git_() {
 }
 git_ add --all --end-of-options . && {
   git_ diff --cached --quiet ||
-    git_ commit --quiet --no-verify --cleanup=whitespace --message "$message" --message "Rdev-Command: $id"
+    printf '%s\n\nRdev-Command: %s\n' "$message" "$id" | git_ commit --quiet --no-verify --cleanup=whitespace --file=-
 } >/dev/null || {
   echo 'rdev: the work was done, but git could not commit it; it is still in the work tree' >&2
   exit 79

@@ -15,6 +15,7 @@ SHORTCOMINGS = {
     "no-setsid": "there is no setsid here: processes that outlive the command's first one may stay",
     "no-sleep": "there is no sleep here: a time limit holds only while rdev looks on",
 }
+SHELL = ("/bin/sh",)
 _CHILD = re.compile(rb'"child-pid": ([0-9]+)')
 
 
@@ -28,22 +29,22 @@ def script(name: str) -> str:
 def launch_argv(launch: Launch, nonce: str, argv: Sequence[str] | None = None) -> list[str]:
     """Return the argv that takes the environment from stdin and then becomes the command (or `argv`)."""
     takes_stdin = "1" if launch.stdin or launch.terminal else "0"
-    return ["/bin/sh", "-c", script("launch.sh"), "rdev", nonce, takes_stdin, launch.commit, launch.id, *(argv or launch.argv)]
+    return [*SHELL, "-c", script("launch.sh"), "rdev", nonce, takes_stdin, launch.id, *(argv or launch.argv)]
 
 
 def runner_argv(folder: Path | str, launch: Launch, mode: str, argv: Sequence[str]) -> list[str]:
     """Return the argv of the runner around `argv`; mode `box` where a sandbox reports its process on descriptor 9."""
     blocks, stdin = max(1, launch.cap // 512), "1" if launch.stdin or launch.terminal else "0"
     return [
-        "/bin/sh", "-c", script("runner.sh"), "rdev",
+        *SHELL, "-c", script("runner.sh"), "rdev",
         str(folder), str(blocks), str(launch.limit_seconds), str(launch.grace_seconds), stdin, mode, *argv,
     ]  # fmt: skip
 
 
 def header(launch: Launch, nonce: str) -> bytes:
-    """Return what goes first through the runner's stdin: the command's own variables, up to the nonce."""
+    """Return what goes first through the runner's stdin: the commit's message, the command's own variables, the nonce."""
     lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in launch.environment)
-    return f"{lines}{nonce}\n".encode("utf-8", "surrogateescape")
+    return f"{launch.commit}\n{lines}{nonce}\n".encode("utf-8", "surrogateescape")
 
 
 def size(path: Path) -> int:
@@ -73,7 +74,7 @@ def outcome(folder: Path) -> Outcome | None:
         words, at = record.read_text().split(), datetime.fromtimestamp(os.stat(record).st_mtime, UTC)
     except OSError:
         return None
-    cut = (folder / "out.cut").is_dir() or (folder / "err.cut").is_dir()
+    cut = (folder / "out.cut").exists() or (folder / "err.cut").exists()
     try:
         return Outcome(code=int(words[0]), ending=Ending(words[1]), truncated=cut, at=at)
     except (ValueError, IndexError):
@@ -123,7 +124,7 @@ def stop(folder: Path, reason: str) -> None:
     if ids is None or not _running(ids[0], ids[1]):
         return
     if reason == "timeout":
-        (folder / "stop.timeout").mkdir(exist_ok=True)
+        (folder / "stop.timeout").touch()
     _send(ids[2], signal.SIGTERM)
 
 
@@ -133,7 +134,24 @@ def signal_group(folder: Path, number: signal.Signals) -> None:
     if ids is None or not _running(ids[0], ids[1]):
         return
     found = _CHILD.search(read(folder / "box", 0, 4096))
-    _send(-int(found[1]) if found else -ids[3], number)
+    try:
+        # without setsid it has no group of its own
+        target = -int(found[1]) if found else -ids[3] if os.getpgid(ids[3]) == ids[3] else ids[3]
+    except ProcessLookupError:
+        return
+    _send(target, number)
+
+
+def overdue(folder: Path) -> bool:
+    """Say whether a command is past a limit that its runner cannot hold, having no sleep; only until it is told to stop."""
+    try:
+        limit = int((folder / "limit").read_text())
+        since = os.stat(folder / "limit").st_mtime
+    except (OSError, ValueError):
+        return False
+    import time  # noqa: PLC0415 -- the rare case
+
+    return time.time() - since > limit and not (folder / "stop.timeout").exists()
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -3,19 +3,25 @@
 `yaml.safe_load` alone is no defence: a merge key bomb of 463 bytes keeps it busy for ever.
 """
 
+import re
 from typing import Any
 
 import yaml
 
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import shown
 
 BYTES, DEPTH, NODES = 256 << 10, 20, 10_000
+PLAIN = 1000  # characters of an unquoted value: a longer one is no number or date, but may take seconds to be tried as one
+_UNSEEN = re.compile("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def load(text: bytes, where: str) -> Any:
     """Return the plain data of one YAML document; Invalid, with line and column, for anything but plain data."""
     if len(text) > BYTES:
         raise Invalid(f"{where} is larger than {BYTES >> 10} KiB", hint="keep settings only in it", file=where)
+    if text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise Invalid(f"{where} at line 1, column 1: it begins with a byte order mark", hint="save it as UTF-8 without one", file=where)
     depth = nodes = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -30,14 +36,16 @@ def load(text: bytes, where: str) -> Any:
                 raise _refused(where, event, "tags are not taken")
             if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
                 raise _refused(where, event, "merge keys are not taken")
+            if isinstance(event, yaml.ScalarEvent) and event.style is None and len(event.value) > PLAIN:
+                raise _refused(where, event, "a value as long as this must stand in quotes")
             if depth > DEPTH or nodes > NODES:
                 raise _refused(where, event, "it is nested too deep or too long")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)  # the gate came first, so this is bounded
         if node is None:
             return None
         _no_twins(node, where)
         return yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as e:
+    except (yaml.YAMLError, UnicodeError, ValueError, ArithmeticError, RecursionError) as e:
         mark = getattr(e, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise Invalid(
@@ -47,6 +55,7 @@ def load(text: bytes, where: str) -> Any:
 
 def _refused(where: str, event: "yaml.Event", why: str) -> Invalid:
     mark = event.start_mark
+    assert mark is not None  # what was parsed from text has one
     return Invalid(f"{where} at line {mark.line + 1}, column {mark.column + 1}: {why}", hint="write the values out", file=where)
 
 
@@ -54,11 +63,13 @@ def _no_twins(node: "yaml.Node", where: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            mark = key.start_mark
+            place = f"{where} at line {mark.line + 1}, column {mark.column + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise Invalid(f"{place}: a key is no plain word", hint="write a word in front of the colon", file=where)
             if key.value in seen:
-                mark = key.start_mark
-                raise Invalid(f"{where} at line {mark.line + 1}: '{key.value}' stands there twice", hint="keep one of them", file=where)
-            if isinstance(key.value, str):
-                seen.add(key.value)
+                raise Invalid(f"{place}: '{shown(key.value)}' stands there twice", hint="keep one of them", file=where)
+            seen.add(key.value)
             _no_twins(value, where)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -66,6 +77,8 @@ def _no_twins(node: "yaml.Node", where: str) -> None:
 
 
 def dump(value: Any) -> bytes:
-    """Return plain data as YAML for people: block style, keys in the order given."""
+    """Return plain data as YAML for people: block style, keys in the order given; what could drive a terminal is escaped."""
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    if _UNSEEN.search(text):  # printable to YAML, but it hides or turns what stands around it
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=False, default_flow_style=False)
     return text.encode()

@@ -27,21 +27,30 @@ def _boot() -> str:
         return ""
 
 
+@cache
+def _place() -> str:
+    """Say where a process number means anything: on this machine, in this process namespace (containers have their own)."""
+    try:
+        return f"{os.uname().nodename} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
 def holder() -> str:
     """Describe this process so that another on the same machine can tell whether it still lives."""
     pid = os.getpid()
-    return json.dumps({"pid": pid, "start": _start(pid), "boot": _boot()})
+    return json.dumps({"pid": pid, "start": _start(pid), "boot": _boot(), "place": _place()})
 
 
 def _gone(described: str) -> bool:
-    """Say whether a holder is provably dead: a process of this boot that is not there any more."""
+    """Say whether a holder is provably dead: a process of this place that is not there any more."""
     try:
         one = json.loads(described)
     except ValueError:
         return False
-    if not isinstance(one, dict) or not one.get("boot") or not one.get("start"):
+    if not isinstance(one, dict) or not one.get("boot") or not one.get("start") or not _place() or one.get("place") != _place():
         return False
-    return one["boot"] != _boot() or _start(int(one["pid"])) != one["start"]
+    return bool(one["boot"] != _boot()) or _start(int(one["pid"])) != one["start"]
 
 
 class Leases:

@@ -1,5 +1,6 @@
 """The schema, as steps that are never edited; imported only when a state is behind."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -13,31 +14,43 @@ steps = Migrations("rdev")
 def m001_foundation(db: Database) -> None:
     """Projects, commands, the journal with its head, leases, operations with their steps, idempotency keys."""
     for statement in (
-        "create table projects (id text primary key, name text not null unique, description text not null,"
-        " source text not null, network integer not null, state text not null, pod text not null,"
-        " repository text not null, branch text not null, created_at text not null, updated_at text not null) strict",
-        "create table commands (id text primary key, project text not null,"
-        " project_id text not null references projects (id) on delete cascade, kind text not null, argv text not null,"
-        " state text not null, actor text not null, created_at text not null, ended_at text, exit_code integer,"
-        " reason text not null, duration_ms integer, timeout_seconds integer not null, stdout_bytes integer not null,"
-        " stderr_bytes integer not null, truncated integer not null, network integer not null, agent text not null,"
-        ' model text not null, session text not null, "commit" text not null, delivered text not null,'
-        " input_tokens integer not null, output_tokens integer not null, cost_usd real not null, answer text not null,"
-        " parsed integer not null default 0) strict",
+        (
+            "create table projects (id text primary key, name text not null unique, description text not null,"
+            " source text not null, network integer not null, state text not null, pod text not null,"
+            " repository text not null, branch text not null, created_at text not null, updated_at text not null) strict"
+        ),
+        (
+            "create table commands (id text primary key, project text not null,"
+            " project_id text not null references projects (id) on delete cascade, kind text not null, argv text not null,"
+            " state text not null, actor text not null, created_at text not null, ended_at text, exit_code integer,"
+            " reason text not null, duration_ms integer, timeout_seconds integer not null, stdout_bytes integer not null,"
+            " stderr_bytes integer not null, truncated integer not null, network integer not null, agent text not null,"
+            ' model text not null, session text not null, "commit" text not null, delivered text not null,'
+            " input_tokens integer not null, output_tokens integer not null, cost_usd real not null, answer text not null,"
+            " parsed integer not null default 0) strict"
+        ),
         "create index commands_by_project on commands (project_id, id)",
         "create index commands_by_state on commands (state)",
-        "create table events (seq integer primary key, at text not null, kind text not null, subject text not null,"
-        " actor text not null, data text not null, hash text not null) strict",
+        (
+            "create table events (seq integer primary key, at text not null, kind text not null, subject text not null,"
+            " actor text not null, data text not null, hash text not null) strict"
+        ),
         "create index events_by_subject on events (subject, seq)",
         # outside the table of lines, so that a cut tail is seen
         "create table journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict",
-        f"insert into journal_head values (1, 0, '{'0' * 64}')",
-        "create table leases (name text primary key, owner text not null, attempt integer not null, until real not null,"
-        " holder text not null) strict",
-        "create table operations (id text primary key, kind text not null, subject text not null, state text not null,"
-        " spec text not null, actor text not null, created_at text not null) strict",
-        "create table steps (operation text not null references operations (id) on delete cascade, position integer not null,"
-        " name text not null, state text not null, primary key (operation, position)) strict",
+        f"insert into journal_head values (1, 0, '{'0' * 64}')",  # noqa: S608 -- our own text
+        (
+            "create table leases (name text primary key, owner text not null, attempt integer not null, until real not null,"
+            " holder text not null) strict"
+        ),
+        (
+            "create table operations (id text primary key, kind text not null, subject text not null, state text not null,"
+            " spec text not null, actor text not null, created_at text not null) strict"
+        ),
+        (
+            "create table steps (operation text not null references operations (id) on delete cascade, position integer not null,"
+            " name text not null, state text not null, primary key (operation, position)) strict"
+        ),
         "create table idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict",
     ):
         db.execute(statement)
@@ -49,10 +62,8 @@ def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest
     A state with something in it is copied first by VACUUM INTO, beside it. Two processes may come here at once: the second waits, and finds
     nothing left to do.
     """
-    backup = path.with_name(f"{path.name}.before-{latest}")
-    if version and not backup.exists():
-        connection.execute("vacuum into ?", [str(backup)])
-        backup.chmod(0o600)
+    if version:
+        _back_up(connection, path.with_name(f"{path.name}.before-{latest}"))
     # the outer lock: without it most of several first starts at once fail
     connection.execute("begin immediate")
     try:
@@ -63,3 +74,18 @@ def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest
         connection.execute("rollback")
         raise
     connection.execute("commit")
+
+
+def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
+    """Copy a whole state once, 0600; a copy that was cut off never stands under the name of a whole one."""
+    if backup.exists():
+        return
+    part = backup.with_name(f"{backup.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # VACUUM INTO takes an empty file, with its mode
+    try:
+        connection.execute("vacuum into ?", [str(part)])
+        os.replace(part, backup)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -46,6 +46,8 @@ def _cell(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):
         return json.dumps(value)  # ASCII, so that bytes smuggled as surrogates survive
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()  # an agent may say half a surrogate pair, which no column holds
     return value
 
 
@@ -130,6 +132,9 @@ class SqliteWriting(Leases):
 
     def remember(self, key: str, fingerprint: str, answer: str) -> None:
         self._connection.execute("delete from idempotency where until < ?", [self.now()])
+        kept = self._connection.execute("select 1 from idempotency where key = ?", [key]).fetchone()
+        if kept is not None:
+            raise Conflict("another request used this idempotency key", hint="ask again: the first answer is given", code="KEY_USED")
         self._connection.execute("insert into idempotency values (?, ?, ?, ?)", [key, fingerprint, answer, self.now() + 86400])
 
 

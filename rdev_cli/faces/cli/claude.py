@@ -11,7 +11,7 @@ from rdev_cli.domain.command import Command, CommandState, status
 from rdev_cli.domain.errors import Failed, Invalid, OutcomeUnknown, Partial, TimedOut
 from rdev_cli.domain.event import Event
 from rdev_cli.faces.cli.exec_ import Detached, Limit, Offline
-from rdev_cli.faces.cli.face import Hand, does, duration, hand, noun, say, write
+from rdev_cli.faces.cli.face import Hand, does, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.projects import Isolation, Name
 from rdev_cli.faces.cli.show import clean, emit, show
 from rdev_cli.ops import agents, events, known
@@ -38,7 +38,7 @@ def claude(
     here = hand(ctx)
     here.options["isolation"] = isolation
     if prompt == "-":
-        prompt = sys.stdin.buffer.read((1 << 20) + 8).decode("utf-8", "replace")
+        prompt = read(here, (4 << 20) + 8).decode("utf-8", "replace")
     if prompt.startswith("-"):
         raise Invalid("the prompt begins with '-'", hint="put `--` in front of it", field="prompt")
     raise typer.Exit(

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.codec import to_json
+from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import OPEN, CommandKind, status
 from rdev_cli.faces.cli.face import does, hand, noun
+from rdev_cli.faces.cli.projects import one
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
 
@@ -20,11 +21,12 @@ Whole = Annotated[str, typer.Argument(metavar="COMMAND", help="Its whole id.", s
 @does(app, "list", commands.list_)
 def list_(
     ctx: typer.Context,
-    project: Annotated[str, typer.Option("--project", "-p", metavar="PROJECT", help="Only this project's.")] = "",
+    project: Annotated[str | None, typer.Option("--project", "-p", metavar="PROJECT", help="Only this project's.")] = None,
     running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many.")] = 50,
 ) -> None:
-    found = commands.list_(hand(ctx).world(), project=project, running=running, limit=limit)
+    chosen = "" if project is None else one(ctx, project)
+    found = commands.list_(hand(ctx).world(), project=chosen, running=running, limit=limit)
     show(ctx, found, empty="no commands yet; run one: rdev exec PROJECT -- ls")
 
 
@@ -80,10 +82,11 @@ def attach(
             live.Stream(world.spool.path(found.id, "err"), stderr_offset, live.to_fd(2)),
         )
     elif here.output == "jsonl":
-        streams = running._events(world, found)
+        streams = running._events(world, found)  # noqa: SLF001 -- exec's own way to tell bytes as lines
+        streams[0].offset, streams[1].offset = offset, stderr_offset
     found = live.follow(here, world, found, streams, own=False)
     if here.output == "jsonl":
-        emit(to_json({"type": "ended", **running._document(found)}))
+        emit(to_json({"type": "ended", **plain(found)}))
     elif not here.human:
         show(ctx, commands.output(world, found))
     raise typer.Exit(status(found))

@@ -4,11 +4,17 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.faces.cli.face import does, hand, noun, say
+from rdev_cli.domain.values import name as name_rule
+from rdev_cli.faces.cli.face import checked, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import contexts
 
 app = noun("Contexts: named places to work, and the settings in force.")
+
+
+def _named(value: str) -> None:
+    name_rule(value, "context name")
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False)]
 
@@ -20,15 +26,19 @@ def list_(ctx: typer.Context) -> None:
 
 @does(app, "show", contexts.show)
 def show_(
-    ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="[NAME]", help="The context; the current one by default.")] = ""
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The context; the current one by default.", callback=checked(_named))
+    ] = None,
 ) -> None:
-    show(ctx, contexts.show(hand(ctx).world(), name))
+    show(ctx, contexts.show(hand(ctx).world(), name or ""))
 
 
 @does(app, "view", contexts.view)
 def view(
     ctx: typer.Context, origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from (always done).")] = False
 ) -> None:
+    del origin  # kubectl's and our own documents' spelling; there is no view without
     show(ctx, contexts.view(hand(ctx).world()))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.faces.cli.face import does, hand, noun, write
+from rdev_cli.faces.cli.face import checked, does, hand, noun, write
 from rdev_cli.faces.cli.show import rows, show
 from rdev_cli.ops import events
 
@@ -17,19 +17,24 @@ def events_(
     ctx: typer.Context,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on, until Ctrl-C.")] = False,
     after: Annotated[int | None, typer.Option("--after", min=0, metavar="SEQ", help="Only what came after this line.")] = None,
-    subject: Annotated[str, typer.Option("--subject", metavar="ID|NAME", help="Only what is about this.")] = "",
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="ID|NAME", help="Only what is about this.", callback=checked(events.subject_rule))
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many (the newest, without --after).")] = 100,
 ) -> None:
     here = hand(ctx)
     world = here.world()
-    start = max(0, events.last(world) - limit) if after is None and not subject else after or 0
-    page = events.read(world, after=start, subject=subject, limit=limit)
-    if not follow:
-        show(ctx, page, empty="nothing has happened yet", next_=str(page[-1].seq) if len(page) == limit else None)
-        return
-    if here.output in ("json", "yaml"):
+    about = subject or ""
+    if follow and here.output in ("json", "yaml"):
         raise typer.BadParameter("a stream has no end, so it cannot be one document: use -o jsonl", param_hint="'--output'")
-    first = True
+    page = (
+        events.newest(world, subject=about, limit=limit) if after is None else events.read(world, after=after, subject=about, limit=limit)
+    )
+    if not follow:
+        more = page and events.read(world, after=page[-1].seq, subject=about, limit=1)
+        show(ctx, page, empty="nothing has happened yet", next_=str(page[-1].seq) if more else None)
+        return
+    start, first = after or 0, True
     while True:
         if page and here.human:
             write(sys.stdout, rows(page, wide=here.output == "wide", head=first))
@@ -41,4 +46,4 @@ def events_(
             world.stop.wait(0.2)
         if world.stop.is_set():
             raise typer.Exit(130)
-        page = events.read(world, after=start, subject=subject, limit=1000)
+        page = events.read(world, after=start, subject=about, limit=1000)

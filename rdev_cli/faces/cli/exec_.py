@@ -30,6 +30,7 @@ def exec_(
 ) -> None:
     here = hand(ctx)
     here.options["isolation"] = isolation
+    here.remote = True
     if not here.tail:
         raise typer.BadParameter("name what to run after `--`: rdev exec PROJECT -- ARGV...", param_hint="'ARGV'")
     limit = duration(timeout, "timeout")

@@ -1,14 +1,17 @@
 """What every command of the terminal shares: options, the world, one way to answer, one way to fail."""
 
 import os
+import select
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from rdev_cli.domain.errors import Invalid, RdevError
+from rdev_cli.domain.errors import Cancelled, Invalid, RdevError, Unavailable
+from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import seconds
 from rdev_cli.ops.ledger import entry_of
 from rdev_cli.ports.timing import STANDARD
@@ -27,11 +30,16 @@ EXITS: Mapping[str, int] = {
 }  # fmt: skip
 
 
+class ReaderLeft(Exception):
+    """Whoever read our stdout has left."""
+
+
 class Hand:
     """One invocation: the shared options, the words after `--`, and the world, built when first asked for."""
 
-    def __init__(self, tail: Sequence[str] | None) -> None:
+    def __init__(self, tail: Sequence[str] | None, words: Sequence[str] = ()) -> None:
         self.tail = tail  # what stood after `--` of exec and git, None if there was no `--`
+        self.words, self.logs, self._began = words, False, time.monotonic()
         self.options: dict[str, Any] = {}
         self.remote = False  # exec, shell, git: rdev's own failures are 125
         self.signal = 0
@@ -66,6 +74,23 @@ class Hand:
         self._world = None
         return self.world(**flags)
 
+    def begin(self, command: str) -> None:
+        """Open the log if somebody wants one, and write down what was asked."""
+        file = self.options.get("log_file") or ""
+        if self.options.get("verbose") or file:
+            from rdev_cli.wiring.log import log, set_up  # noqa: PLC0415 -- costs more than a short command does
+
+            set_up(verbose=bool(self.options.get("verbose")), file=file, environ=os.environ)
+            self.logs = True
+            log().info("began", extra={"command": command, "argv": [word[:200] for word in self.words[:20]]})
+
+    def end(self, code: int) -> None:
+        """Write into the log how it ended."""
+        if self.logs:
+            from rdev_cli.wiring.log import log  # noqa: PLC0415
+
+            log().info("ended", extra={"exit_code": code, "duration_ms": round((time.monotonic() - self._began) * 1000)})
+
     def close(self) -> None:
         """Close what the world holds open."""
         if self._world is not None:
@@ -91,22 +116,68 @@ def say(text: str, end: str = "\n") -> None:
 
 def write(stream: TextIO, text: str) -> None:
     """Write text at once, whatever the terminal's encoding can show."""
-    stream.write(text)
-    stream.flush()
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        if stream is not sys.stderr:
+            raise
+    except OSError as e:
+        if stream is not sys.stderr:  # talk that nobody can be told is no reason to stop the work
+            raise unwritable(e) from e
+
+
+def unwritable(error: OSError) -> Unavailable:
+    """Return what to say when the answer cannot be written: what was done stays done."""
+    return Unavailable(
+        f"cannot write the answer to stdout: {error.strerror}", hint="what was asked for is done; only the answer is lost", code="STDOUT"
+    )
+
+
+def read(here: Hand, most: int) -> bytes:
+    """Return stdin to its end, at most that many bytes; a signal ends the wait, which a plain read would sleep through."""
+    data = b""
+    while len(data) < most and (part := _some(here)):
+        data += part
+    return data[:most]
+
+
+def _some(here: Hand) -> bytes:
+    while not select.select([0], [], [], 0.2)[0]:
+        if here.signal:
+            raise Cancelled("stopped while it waited for stdin")
+    return os.read(0, 1 << 16)
+
+
+def checked(check: Callable[[str], object]) -> Callable[..., Any]:
+    """Return an option's callback that makes a refusal of `check` a usage error."""
+
+    def callback(ctx: typer.Context, param: Any, value: Any) -> Any:  # noqa: ARG001 -- a callback's shape
+        if value is not None:
+            try:
+                check(value)
+            except RdevError as e:
+                raise typer.BadParameter(f"{e.message}; {e.hint}") from e
+        return value
+
+    return callback
 
 
 def _keep(name: str, check: Callable[[str], object] | None = None) -> Callable[..., Any]:
     def callback(ctx: typer.Context, param: Any, value: Any) -> Any:
         if value is not None and value is not False:
             if check is not None:
-                try:
-                    check(value)
-                except RdevError as e:
-                    raise typer.BadParameter(f"{e.message}; {e.hint}") from e
-            hand(ctx).options[name] = value
+                checked(check)(ctx, param, value)
+            source = ctx.get_parameter_source(name)
+            if name != "context" or source is None or source.name == "COMMANDLINE":  # the settings read the environment themselves
+                hand(ctx).options[name] = value
         return value
 
     return callback
+
+
+def _context(value: str) -> None:
+    name_rule(value, "context name")
 
 
 def _format(value: str) -> None:
@@ -121,7 +192,7 @@ def _shared() -> list[TyperOption]:
             help="table, wide, json, yaml, name or jsonl.", envvar="RDEV_OUTPUT",
         ),
         TyperOption(
-            param_decls=["context", "--context"], metavar="NAME", expose_value=False, callback=_keep("context"),
+            param_decls=["context", "--context"], metavar="NAME", expose_value=False, callback=_keep("context", _context),
             help="The context to work in.", envvar="RDEV_CONTEXT",
         ),
         TyperOption(
@@ -141,6 +212,14 @@ class Verb(TyperCommand):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.params = [*self.params, *_shared()]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        hand(ctx).begin(ctx.command_path)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as e:
+            raise ReaderLeft from e  # the library would take it for itself, and end with 1
 
 
 def noun(words: str) -> typer.Typer:
@@ -174,7 +253,9 @@ def confirm(ctx: typer.Context, question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Invalid(f"{question} Nobody can be asked here", hint="say yes on the command line: --yes", code="CONFIRMATION")
+        asked = question[:1].lower() + question[1:]
+        raise Invalid(f"nobody can be asked here: {asked}", hint="say yes on the command line: --yes", code="CONFIRMATION")
     say(f"{question} [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if _some(hand(ctx)).strip().lower() not in (b"y", b"yes"):
+        say("nothing was changed")
         raise typer.Exit(130)

@@ -15,6 +15,7 @@ app = noun("")
 def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, isolation: Isolation = None) -> None:
     here = hand(ctx)
     here.options["isolation"] = isolation
+    here.remote = True
     if not here.tail:
         raise typer.BadParameter("name what git shall do after `--`: rdev git PROJECT -- log --oneline", param_hint="'ARGV'")
     limit = duration(timeout, "timeout")

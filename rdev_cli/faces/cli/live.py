@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import OPEN, Command
+from rdev_cli.domain.command import OPEN, Command, Progress
+from rdev_cli.domain.errors import NotFound
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit
 from rdev_cli.ops import commands
@@ -25,18 +26,23 @@ _SLICE = 1 << 20
 class Stream:
     """One spooled stream, poured out from any byte on."""
 
-    def __init__(self, path: os.PathLike[str], offset: int, out: Callable[[int, int, int], int]) -> None:
+    def __init__(self, path: os.PathLike[str], offset: int, out: Callable[[int, int, int, bool], int]) -> None:
         self._path, self.offset, self._out = path, offset, out
         self._fd = -1
 
-    def pour(self, end: int) -> None:
-        """Hand on what came since the last time, up to `end`."""
+    def pour(self, end: int, *, last: bool = True) -> None:
+        """Hand on what came since the last time, up to `end`; unless that is the `last` of it, more may follow."""
         if end <= self.offset:
             return
         if self._fd < 0:
-            self._fd = os.open(self._path, os.O_RDONLY)
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY)
+            except FileNotFoundError as e:
+                raise NotFound(
+                    "what it printed is no longer kept", hint="rdev command show still has its outcome", code="OUTPUT_GONE"
+                ) from e
         while self.offset < end:
-            moved = self._out(self._fd, self.offset, min(end - self.offset, _SLICE))
+            moved = self._out(self._fd, self.offset, min(end - self.offset, _SLICE), last)
             if moved == 0:
                 break
             self.offset += moved
@@ -47,11 +53,11 @@ class Stream:
             os.close(self._fd)
 
 
-def to_fd(target: int) -> Callable[[int, int, int], int]:
+def to_fd(target: int) -> Callable[[int, int, int, bool], int]:
     """Return what moves bytes of a spool to a descriptor, without touching them where the kernel can."""
     plain = False
 
-    def move(fd: int, offset: int, count: int) -> int:
+    def move(fd: int, offset: int, count: int, last: bool) -> int:  # noqa: ARG001 -- bytes are bytes
         nonlocal plain
         if not plain:
             try:
@@ -74,24 +80,26 @@ def to_fd(target: int) -> Callable[[int, int, int], int]:
     return move
 
 
-def to_events(command: Command, stream: str, position: Callable[[], str]) -> Callable[[int, int, int], int]:
+def to_events(command: Command, stream: str, position: Callable[[], str]) -> Callable[[int, int, int, bool], int]:
     """Return what tells bytes of a spool as JSON lines, never splitting a UTF-8 character."""
 
-    def move(fd: int, offset: int, count: int) -> int:
+    def move(fd: int, offset: int, count: int, last: bool) -> int:
         data = os.pread(fd, min(count, 1 << 16), offset)
-        whole = _whole(data)
-        emit(to_json({"type": "output", "command": command.id, "stream": stream, "offset": offset, "data": whole, "id": position()}))
+        # half a character waits for its other half, but not for ever
+        whole = _whole(data) or (data if last else b"")
+        if whole:
+            emit(to_json({"type": "output", "command": command.id, "stream": stream, "offset": offset, "data": whole, "id": position()}))
         return len(whole)
 
     return move
 
 
 def _whole(data: bytes) -> bytes:
-    for back in range(1, min(4, len(data))):
+    for back in range(1, min(3, len(data)) + 1):
         byte = data[-back]
         if byte >= 0xC0:  # the first byte of a character: is all of it here?
             need = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return data[:-back] if need > back and len(data) > back else data
+            return data[:-back] if need > back else data
         if byte < 0x80:
             break
     return data
@@ -116,8 +124,7 @@ def follow(
         while True:
             command, progress = commands.follow(world, command, wait=0.2)
             if streams is not None:
-                streams[0].pour(progress.stdout)
-                streams[1].pour(progress.stderr)
+                _pour(command, streams, progress)
             if each is not None:
                 each()
             if command.state not in OPEN:
@@ -136,6 +143,20 @@ def follow(
     finally:
         for stream in streams or ():
             stream.close()
+
+
+def _pour(command: Command, streams: tuple[Stream, Stream], progress: Progress) -> None:
+    last = command.state not in OPEN
+    try:
+        streams[0].pour(progress.stdout, last=last)
+        streams[1].pour(progress.stderr, last=last)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        # not the command's fault and not its code; sysexits calls 74 an input/output error
+        say(f"error: cannot hand on its output: {e.strerror}")
+        say(f"hint:  it is kept: rdev command attach {command.id}")
+        raise typer.Exit(74) from e
 
 
 def feed(source: Input) -> threading.Thread:

@@ -1,7 +1,9 @@
 """The hand: the command tree, built only where it is used, and what goes wrong turned into words and an exit code."""
 
+import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,9 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.errors import RdevError
-from rdev_cli.faces.cli.face import EXITS, Hand, say
+from rdev_cli.domain.errors import RdevError, Unavailable
+from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, say
 
 # What stands at the root: module, and one line of help. A test holds the lines to the ledger's and the modules'.
 TREE: dict[str, tuple[str, str]] = {
@@ -28,7 +29,7 @@ TREE: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show the output of a project's newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
-    "doctor": ("doctor", "Look at everything that rdev stands on, and prove what can be proved."),
+    "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
     "version": ("version", "Show the version."),
 }
 _TAILED = ("exec", "git")  # what stands after their `--` is the command's own and is not looked at
@@ -103,14 +104,13 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
 
 def _wanted(argv: Sequence[str]) -> str:
     """Return the format asked for, also when the words could not be understood."""
+    found = os.environ.get("RDEV_OUTPUT", "")
     for here, word in enumerate(argv):
-        if word in ("-o", "--output") and here + 1 < len(argv):
-            return argv[here + 1]
-        if word.startswith("--output="):
-            return word.partition("=")[2]
-        if word.startswith("-o") and len(word) > 2:
-            return word[2:].removeprefix("=")
-    return os.environ.get("RDEV_OUTPUT", "")
+        if word == "--":
+            break
+        if match := re.fullmatch("(?:--output|-[fhityv]*o)(=?.*)", word):  # short flags may stand in front of it in one word
+            found = match[1].removeprefix("=") or "".join(argv[here + 1 : here + 2])
+    return found
 
 
 def tell(error: RdevError, form: str) -> None:
@@ -118,9 +118,12 @@ def tell(error: RdevError, form: str) -> None:
     from rdev_cli.faces.cli.show import clean  # noqa: PLC0415 -- only when something went wrong
 
     if form in ("json", "jsonl", "yaml"):
+        from rdev_cli.domain.codec import to_json  # noqa: PLC0415
+
         body = {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
-        sys.stderr.buffer.write((to_json(body) + "\n").encode())
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write((to_json(body) + "\n").encode())
+            sys.stderr.flush()
         return
     say(f"error: {clean(error.message)}")
     if said := error.context.get("said"):
@@ -135,7 +138,8 @@ def _listen(hand: Hand) -> None:
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if hand.signal and number == signal.SIGINT:
-            os.write(2, f"\nleft at once{'; ' + hand.standing if hand.standing else ''}\n".encode())
+            with contextlib.suppress(OSError):
+                os.write(2, f"\nleft at once{'; ' + hand.standing if hand.standing else ''}\n".encode())
             os._exit(130)
         hand.stopped(number)
 
@@ -147,23 +151,48 @@ def _listen(hand: Hand) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code (docs/errors.md has the table)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
+    _streams()
+    os.umask(0o077)  # what others may read of rdev's files is nobody's choice to make by accident
     mine, tail = _split(words)
-    hand = Hand(tail)
+    hand = Hand(tail, words)
     _listen(hand)
     try:
         code = _run(hand, mine)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read our stdout has left: so do we, and the interpreter must not complain when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (ReaderLeft, BrokenPipeError):
         code = 141
     finally:
         hand.close()
-    if hand.signal and code in (0, EXITS["Cancelled"]):
-        return 128 + hand.signal if code else 0
+    if hand.signal and code == EXITS["Cancelled"]:
+        code = 128 + hand.signal
+    code = _flush(code)
+    hand.end(code)
+    return code
+
+
+def _streams() -> None:
+    """See to it that there are three streams: a file opened later must never become stdout."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 -- stays for good
+            setattr(sys, name, stream)
+        if number and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
+
+
+def _flush(code: int) -> int:
+    """Write what is left; a stream that takes nothing is given up, so that the interpreter does not complain when it ends."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as e:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            if number == 1 and code == 0:
+                code = 141 if isinstance(e, BrokenPipeError) else EXITS["Unavailable"]
     return code
 
 
@@ -172,29 +201,42 @@ def _run(hand: Hand, words: list[str]) -> int:
     try:
         code = root()(words, prog_name="rdev", standalone_mode=False, obj=hand)
     except RdevError as e:
-        _note(hand, e)
-        tell(e, form)
-        exit_code = next(EXITS[kind.__name__] for kind in type(e).__mro__ if kind.__name__ in EXITS)
-        return 125 if hand.remote and exit_code not in (124, 130) else exit_code
+        return _failed(hand, e, form)
     except typer.Abort:
         return 130
     except typer.TyperException as e:
-        return _misused(e, words, form)
-    except BrokenPipeError:
+        return _misused(e, words, hand.tail, form)
+    except (ReaderLeft, BrokenPipeError):
         raise
-    except Exception as e:
-        _note(hand, e)
+    except OSError as e:
+        where = f" ({e.filename})" if e.filename else ""
+        words_ = f"the machine did not do what rdev asked of it{where}: {e.strerror or e}"
+        return _failed(hand, Unavailable(words_, hint="rdev doctor looks for the cause", code="MACHINE", path=e.filename), form)
+    except Exception as e:  # noqa: BLE001 -- the last resort: a person reads words, never a traceback
         if hand.options.get("verbose"):
-            raise
-        tell(
-            RdevError(f"rdev failed: {type(e).__name__}: {e}", hint="this is rdev's fault; the same with -v shows where", code="INTERNAL"),
-            form,
-        )
-        return 1
+            import traceback  # noqa: PLC0415 -- only when a person wants to see where; never with the values of variables
+
+            say(traceback.format_exc(), end="")
+        hint = "this is rdev's fault; the same with -v shows where"
+        return _failed(hand, RdevError(f"rdev failed: {type(e).__name__}: {e}", hint=hint, code="INTERNAL"), form)
     return code if isinstance(code, int) else 0
 
 
-def _misused(error: "typer.TyperException", words: list[str], form: str) -> int:
+def _failed(hand: Hand, error: RdevError, form: str) -> int:
+    """Tell an error and return its exit code."""
+    if hand.logs:
+        from rdev_cli.wiring.log import log  # noqa: PLC0415 -- only when somebody reads it
+
+        log().error("failed", extra={"error": error.message, "code": error.code})
+    tell(error, form)
+    code = next(EXITS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXITS)
+    if hand.remote and code not in (EXITS["OutcomeUnknown"], EXITS["TimedOut"], EXITS["Cancelled"]):
+        # once the command runs, rdev's own trouble says nothing about it: it goes on, and can be looked at
+        return EXITS["OutcomeUnknown"] if hand.standing else 125
+    return code
+
+
+def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str] | None, form: str) -> int:
     from rdev_cli.domain.errors import Invalid  # noqa: PLC0415
 
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -204,15 +246,9 @@ def _misused(error: "typer.TyperException", words: list[str], form: str) -> int:
     path = ctx.command_path if ctx is not None else "rdev"
     message = error.format_message()
     hint = f"{path} --help shows how it is typed"
-    if words and words[0] in _TAILED and "unexpected extra argument" in message:
+    named = len(words) > 2 and words[0] in _TAILED and not words[1].startswith("-") and not words[2].startswith("-")
+    if named and type(error).__name__ in ("UsageError", "NoSuchOption") and tail is None:
         message = "what to run stands after `--`"
-        hint = f"rdev {words[0]} {words[1] if len(words) > 1 else 'PROJECT'} -- {' '.join(words[2:]) or 'ARGV...'}"
+        hint = f"rdev {words[0]} {words[1]} -- {' '.join(words[2:])}"
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint, code="USAGE"), form)
     return 2
-
-
-def _note(hand: Hand, error: BaseException) -> None:
-    if hand.options.get("verbose") or hand.options.get("log_file"):
-        from rdev_cli.wiring.log import log  # noqa: PLC0415 -- only when somebody reads it
-
-        log().error("failed", extra={"error": f"{type(error).__name__}: {error}", "code": getattr(error, "code", "INTERNAL")})

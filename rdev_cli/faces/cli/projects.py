@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.faces.cli.face import confirm, does, duration, hand, noun, say
+from rdev_cli.faces.cli.face import checked, confirm, does, duration, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import known, projects
 
@@ -18,12 +19,21 @@ Some = Annotated[
 Wait = Annotated[
     str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process works on it (30s).")
 ]
-Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")]
+
+
+def _kind(value: str) -> None:
+    if value not in ("bubblewrap", "none"):
+        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
+
+
+Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.", callback=checked(_kind))]
 
 
 def one(ctx: typer.Context, given: str | None) -> str:
-    """Return the project given, or the one that the folder names."""
-    found = given or hand(ctx).world().settings.project
+    """Return the project given, or the one that the folder names; an empty word is a mistake, not a wish for the folder's."""
+    found = given if given is not None else hand(ctx).world().settings.project
+    if given == "":
+        raise typer.BadParameter("the project's name is empty", param_hint="'PROJECT'")
     if not found:
         raise typer.BadParameter("name a project, or put `project: NAME` into .rdev.yaml", param_hint="'PROJECT'")
     return found
@@ -35,8 +45,8 @@ def create(
     project: Name,
     description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="One line about it.")] = "",
     source: Annotated[
-        str, typer.Option("--from", metavar="DIR|URL", help="Take history and branches from there instead of the skeleton.")
-    ] = "",
+        str | None, typer.Option("--from", metavar="DIR|URL", help="Take history and branches from there instead of the skeleton.")
+    ] = None,
     no_network: Annotated[bool, typer.Option("--no-network", help="No command of it ever reaches the network.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     isolation: Isolation = None,
@@ -44,12 +54,14 @@ def create(
 ) -> None:
     here = hand(ctx)
     here.options |= {"isolation": isolation, "wait_seconds": duration(timeout, "timeout")}
-    spec = ProjectSpec(name=project, description=description, source=source, network=not no_network)
+    if source == "":
+        raise typer.BadParameter("the folder or URL is empty", param_hint="'--from'")
+    spec = ProjectSpec(name=project, description=description, source=source or "", network=not no_network)
     world = here.world()
     if dry_run:
         start = f"take history and branches from {world.forge.check_source(source)}" if source else "commit the skeleton"
         steps = [f"make the repository {world.forge.url(project)}", start, "make the pod", "check the work tree out into it"]
-        show(ctx, {"would": f"create {project} in context {world.settings.context}", "steps": steps})
+        show(ctx, {"project": project, "would": f"create {project} in context {world.settings.context}", "steps": steps})
         return
     here.standing = f"{project} may be half made: rdev project create {project} goes on, rdev project delete {project} clears it"
     before = world.store.find_project(project)
@@ -93,7 +105,7 @@ def delete(
         "the record",
     ]
     if dry_run:
-        show(ctx, {"would": f"delete {project} in context {world.settings.context}", "steps": things})
+        show(ctx, {"project": project, "would": f"delete {project} in context {world.settings.context}", "steps": things})
         return
     confirm(ctx, f"Delete {project} in context {world.settings.context}: {', '.join(things)}?", yes=yes)
     here.standing = f"{project} may be half removed: rdev project delete {project} goes on"

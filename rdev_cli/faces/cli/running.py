@@ -5,10 +5,15 @@ import sys
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import CommandKind, ExecSpec, status
+from rdev_cli.domain.command import Command, CommandKind, ExecSpec, status
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rdev_cli.faces.cli.live import Stream
+    from rdev_cli.wiring.services import Services
 
 _SAYS = {
     "timeout": "it was stopped at its time limit",
@@ -51,9 +56,6 @@ def run(
     if not wait:
         show(ctx, command) if not here.human else sys.stdout.write(f"{command.id}\n")
         return 0
-    screen = live.Terminal(running.input) if terminal else None
-    if running.input is not None:
-        live.feed(running.input)
     streams = None
     if here.human or here.output == "name":
         streams = (
@@ -62,7 +64,10 @@ def run(
         )
     elif here.output == "jsonl":
         streams = _events(world, command)
+    screen = live.Terminal(running.input) if terminal else None
     try:
+        if running.input is not None:
+            live.feed(running.input)
         command = live.follow(here, world, command, streams)
     finally:
         if screen is not None:
@@ -78,7 +83,7 @@ def run(
     return status(command)
 
 
-def _events(world: "object", command: "object"):  # type: ignore[no-untyped-def]
+def _events(world: "Services", command: Command) -> "tuple[Stream, Stream]":
     from rdev_cli.faces.cli import live  # noqa: PLC0415
 
     pair: list[live.Stream] = []
@@ -87,7 +92,7 @@ def _events(world: "object", command: "object"):  # type: ignore[no-untyped-def]
         return f"{pair[0].offset}-{pair[1].offset}"
 
     pair += [
-        live.Stream(world.spool.path(command.id, name), 0, live.to_events(command, label, position))  # type: ignore[attr-defined, arg-type]
+        live.Stream(world.spool.path(command.id, name), 0, live.to_events(command, label, position))
         for name, label in (("out", "stdout"), ("err", "stderr"))
     ]
     return pair[0], pair[1]

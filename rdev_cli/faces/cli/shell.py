@@ -26,6 +26,7 @@ def shell(
 ) -> None:
     here = hand(ctx)
     here.options["isolation"] = isolation
+    here.remote = True
     raise typer.Exit(
         run(
             ctx, here, project=project, kind=CommandKind.SHELL, argv=("sh", "-c", line), stdin=stdin, limit=duration(timeout, "timeout"),

@@ -15,12 +15,12 @@ from rdev_cli.domain.event import Event
 from rdev_cli.domain.project import Project, ProjectStatus
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.values import spoken
-from rdev_cli.faces.cli.face import hand, write
+from rdev_cli.faces.cli.face import hand, unwritable, write
 
 Rows = list[tuple[str, ...]]
 
 # C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def clean(text: str) -> str:
@@ -68,7 +68,9 @@ def _facts(pairs: Sequence[tuple[str, str]]) -> str:
 @singledispatch
 def handle(value: Any) -> str:
     """Return what the next command takes for this thing."""
-    return str(value.get("id") or value.get("name")) if isinstance(value, Mapping) else str(getattr(value, "name", value))
+    if isinstance(value, Mapping):
+        return str(value.get("id") or value.get("name") or value["project"])
+    return str(getattr(value, "name", value))
 
 
 @handle.register
@@ -96,8 +98,12 @@ def _(value: Event) -> str:
 
 @singledispatch
 def card(value: Any) -> str:
-    """Return one thing as facts, a line each."""
-    return _facts([(key, str(item)) for key, item in plain(value).items()])
+    """Return one thing as facts, a line each; what has several values has as many lines."""
+    pairs: list[tuple[str, str]] = []
+    for key, item in plain(value).items():
+        several = item if isinstance(item, list) and item else [item]
+        pairs += [("" if at else key, str(one)) for at, one in enumerate(several)]
+    return _facts(pairs)
 
 
 @card.register
@@ -181,7 +187,7 @@ _COLUMNS: dict[type[Any], Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("KIND", False, lambda e: e.kind),
         ("SUBJECT", False, lambda e: e.subject),
         ("BY", True, lambda e: e.actor),
-        ("WHAT", False, lambda e: _short(", ".join(f"{k}={v}" for k, v in e.data.items() if v not in ("", None)), 100)),
+        ("WHAT", False, lambda e: _short(", ".join(f"{k}={_value(v)}" for k, v in e.data.items() if v not in ("", None)), 100)),
     ),
     Context: (
         ("NAME", False, lambda c: c.name),
@@ -196,6 +202,12 @@ _COLUMNS: dict[type[Any], Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("FOUND", False, lambda c: c.found + (f" -> {c.hint}" if c.hint and c.verdict.value != "ok" else "")),
     ),
 }
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return _line([str(one) for one in value])
+    return to_json(value) if isinstance(value, dict) else str(value)
 
 
 def _short(text: str, most: int) -> str:
@@ -214,8 +226,13 @@ def emit(text: str) -> None:
     """Print a document: UTF-8 whatever the terminal, a newline at the end."""
     sys.stdout.flush()
     data = (text + "\n").encode()
-    while data:
-        data = data[sys.stdout.buffer.raw.write(data) or 0 :] if hasattr(sys.stdout.buffer, "raw") else _buffered(data)
+    try:
+        while data:
+            data = data[sys.stdout.buffer.raw.write(data) or 0 :] if hasattr(sys.stdout.buffer, "raw") else _buffered(data)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise unwritable(e) from e
 
 
 def _buffered(data: bytes) -> bytes:

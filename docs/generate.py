@@ -1,0 +1,232 @@
+"""Writes docs/cli.md and docs/errors.md from the code; `--check` only compares, and says what differs."""
+
+import ast
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
+from rdev_cli.faces.cli import face, main  # noqa: E402
+from rdev_cli.ops.ledger import LEDGER  # noqa: E402
+
+NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
+
+EXIT_CODES = (
+    ("0", "done, and known to be done"),
+    ("1", "rdev's own fault"),
+    ("2", "the request makes no sense (usage)"),
+    ("3", "not found"),
+    ("4", "not allowed"),
+    ("5", "conflict: it exists, but not in a state that allows this"),
+    ("6", "a provider, a tool or the machine did not answer"),
+    ("7", "partial: some steps stand; they are listed with the command that finishes or undoes them"),
+    ("8", "an outcome was asked for that is not there yet, or a person must act"),
+    ("9", "the work itself failed: an agent's run, a check of `doctor`"),
+    ("74", "the outcome is unknown: there is no record of it, or stdin broke before its end"),
+    ("124", "timed out"),
+    ("125", "`exec`, `shell`, `git`: rdev failed before the command ran (an unknown project too); the error's code says why"),
+    ("126, 127", "`exec`, `shell`, `git`: the command is not executable, or not found"),
+    ("129, 143", "stopped by SIGHUP, by SIGTERM"),
+    ("130", "stopped by Ctrl-C, or cancelled"),
+    ("141", "whoever read stdout has left"),
+    ("other", "`exec`, `shell`, `git`: the command's own exit code, always"),
+)
+
+# What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
+MEANINGS = {
+    "AGENT_FAILED": "the agent ended badly; its own words are in `context.said`, the work tree is as it was left",
+    "BAD_BUNDLE": "what the pod sent as a commit is not what it says, or git could not pack it; the repository is untouched",
+    "BUSY": "another process, or another agent's run, holds this; the context names it",
+    "CANCELLED": "somebody stopped it",
+    "CONFIG_UNSAFE": "another user could have written a settings file; it is not read",
+    "CONFIRMATION": "a question would have to be asked, and there is no terminal: `--yes` answers it",
+    "CONFLICT": "it exists, with other values or in another state; `context.field` names the value",
+    "CREATING": "the project is half made: the same `create` goes on, `delete` clears it",
+    "DELETING": "the project is half gone: the same `delete` goes on",
+    "DENIED": "this caller may not do this",
+    "FAILED": "the work failed, not rdev",
+    "GIT_FAILED": "git on a bare repository failed; what it said is in `context.said`",
+    "INTERNAL": "a fault of rdev's own; `-v` shows where",
+    "INVALID": "the request does not make sense; `context.field` names the part",
+    "INVALID_NAME": "a name breaks the one name rule: 1 to 40 of a-z, 0-9 and `-`, a letter first, no `-` at the end",
+    "KEY_USED": "another request was made under this idempotency key; its answer stands",
+    "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
+    "LOG": "rdev's own log cannot be written there",
+    "MACHINE": "the machine refused: no room, no rights, no more processes or files",
+    "NOT_FOUND": "there is no such thing",
+    "NO_CONTEXT": "there is no context of that name",
+    "OUTCOME_UNKNOWN": "how it ended cannot be known: there is no exit record",
+    "OUTPUT_GONE": "what the command printed is not kept any more (7 days)",
+    "PARTIAL": "some steps stand; `context.left` lists them and the hint is the command that goes on",
+    "PENDING": "it has not ended yet",
+    "RESCUED": "the branch had moved on, so the commit went to the branch named in `context.branch`; nothing is lost",
+    "STATE_BUSY": "the database was locked for 30 seconds",
+    "STATE_DAMAGED": "the database cannot be read; `rdev doctor` looks at it",
+    "STATE_NEWER": "a newer rdev wrote this state; this one leaves it alone",
+    "STATE_UNWRITABLE": "the state cannot be written: a full disk, or missing rights",
+    "STDOUT": "the answer could not be written to stdout; what was asked for is done",
+    "TIMED_OUT": "the time limit passed",
+    "TOOL_MISSING": "a program is not installed; the hint is the line that installs it",
+    "UNAVAILABLE": "a provider, a tool or the machine did not answer",
+    "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; the next run takes it along",
+    "USAGE": "the words on the command line could not be understood",
+    "WORKTREE": "git in the pod could not bring the work tree up to date",
+}
+
+ERRORS = """An error is told on stderr: a sentence and a hint for a person; with `-o json`, `jsonl` or `yaml` one line of JSON,
+`{"error": {"code", "message", "hint", "context"}}`. Codes do not change; messages may. `exec`, `shell` and `git` end with 125
+for whatever went wrong before the command ran, and the code says what it was.
+"""
+
+
+def cell(text: str) -> str:
+    """Return text fit for one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Return a branch and all that hangs on it, in the order of its help."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from leaves(below, (*path, name))
+
+
+def tree() -> list[tuple[tuple[str, ...], Any]]:
+    """Return every command with the words that name it."""
+    root = main.root()
+    return [leaf for name in main.TREE for leaf in leaves(root.get_command(None, name), (name,))]
+
+
+def shared() -> set[str | None]:
+    """Return the names of the options that every command has."""
+    return {param.name for param in face._shared()}  # noqa: SLF001 -- the one place where they stand
+
+
+def records(command: Any, ctx: typer.Context, *, kind: str) -> list[tuple[str, ...]]:
+    """Return (how it is typed, what it means) for a command's arguments or options."""
+    return [
+        (f"`{cell(record[0].replace('<int range>', 'N'))}`", cell(record[1]))
+        for param in command.params
+        if param.param_type_name == kind and param.name not in shared() and (record := param.get_help_record(ctx))
+    ]
+
+
+def cli() -> str:
+    """Return docs/cli.md."""
+    parts = [
+        NOTE,
+        "# The command line\n",
+        "`rdev COMMAND --help` says the same in a terminal. Exit and error codes: [errors.md](errors.md).\n",
+    ]
+    common = face._shared()  # noqa: SLF001
+    ctx = typer.Context(typer.main.get_command(importlib.import_module("rdev_cli.faces.cli.version").app), info_name="rdev")
+    rows = [
+        (f"`{record[0]}`", cell(record[1]) + (f" Also `{o.envvar}`." if o.envvar else ""))
+        for o in common
+        if (record := o.get_help_record(ctx))
+    ]
+    parts.append("Every command takes:\n\n" + table(("option", "meaning"), rows))
+    parts.append("The root takes `--version` and `-h`, `--help`.\n")
+    for path, command in tree():
+        ctx = typer.Context(command, info_name=" ".join(("rdev", *path)))
+        pieces = " ".join(piece for piece in command.collect_usage_pieces(ctx) if piece)
+        tail = " -- ARGV..." if path[0] in main._TAILED else ""  # noqa: SLF001
+        block = [f"{'#' * (len(path) + 1)} rdev {' '.join(path)}\n", (command.help or "").strip() + "\n"]
+        if not hasattr(command, "commands"):
+            block.append(f"```\nrdev {' '.join(path)} {pieces}{tail}\n```\n")
+            for kind, head in (("argument", "argument"), ("option", "option")):
+                found = records(command, ctx, kind=kind)
+                if found:
+                    block.append(table((head, "meaning"), found))
+            if command.epilog:
+                block.append("For example: " + " · ".join(f"`{one}`" for one in command.epilog.split(" · ")) + "\n")
+        parts.append("\n".join(block))
+    parts.append(
+        "## Operations\n\nWhat stands behind the commands: each operation, the scope that a caller needs, and how its answer comes.\n"
+    )
+    lines = [
+        (f"`{e.name}`", f"`rdev {face.DOES[e.name]}`" if e.name in face.DOES else "", f"`{e.scope.value}`", e.pace.value, cell(e.summary))
+        for _, e in sorted(LEDGER.items())
+    ]
+    parts.append(table(("operation", "command", "scope", "pace", "what it does"), lines))
+    return "\n".join(parts)
+
+
+def codes() -> dict[str, set[str]]:
+    """Return each error code and the classes that carry it: those of the classes, and those given where one is raised."""
+    found = {errors.RdevError.CODE: {"RdevError"}}
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, errors.RdevError):
+            found.setdefault(kind.CODE, set()).add(name)
+    for path in sorted((ROOT / "rdev_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            given = [k.value for k in node.keywords if k.arg == "code"]
+            if name in face.EXITS:
+                for value in (v for g in given for v in ast.walk(g)):
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value.isupper():
+                        found.setdefault(value.value, set()).add(name)
+    return found
+
+
+def unexplained() -> list[str]:
+    """Return what the table of meanings lacks, and what it has too many."""
+    used = set(codes())
+    return [f"{code}: no meaning in docs/generate.py" for code in sorted(used - set(MEANINGS))] + [
+        f"{code}: explained in docs/generate.py, but nothing raises it" for code in sorted(set(MEANINGS) - used)
+    ]
+
+
+def errors_() -> str:
+    """Return docs/errors.md."""
+    rows = []
+    for code, classes in sorted(codes().items()):
+        exits = " or ".join(sorted({str(face.EXITS[name]) for name in classes}, key=int))
+        rows.append((f"`{code}`", exits, cell(MEANINGS.get(code, "?"))))
+    return "\n".join(
+        [
+            NOTE,
+            "# Exit codes and error codes\n",
+            "## Exit codes\n",
+            table(("exit", "meaning"), [(f"{exit_}", meaning) for exit_, meaning in EXIT_CODES]),
+            "## Error codes\n",
+            ERRORS,
+            table(("code", "exit", "meaning"), rows),
+        ]
+    )
+
+
+def main_(check: bool) -> int:  # noqa: FBT001
+    """Write, or compare."""
+    wrong = unexplained()
+    for name, text in (("cli.md", cli()), ("errors.md", errors_())):
+        path = ROOT / "docs" / name
+        old = path.read_text() if path.exists() else ""
+        if check and old != text:
+            wrong.append(f"docs/{name} is not what the code says; `just docs` writes it")
+            wrong += list(difflib.unified_diff(old.splitlines(), text.splitlines(), f"docs/{name}", "the code", lineterm="", n=0))[:40]
+        elif not check:
+            path.write_text(text)
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main_(check="--check" in sys.argv[1:]))

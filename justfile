@@ -1,0 +1,63 @@
+# `just` runs all checks; `just --list` shows the parts. Everything comes from .venv, which the README's second command makes.
+
+bin := justfile_directory() / ".venv/bin"
+
+# everything that must hold before a change lands
+default: lint types rooms docs-check test
+
+# style and formatting
+lint:
+    {{bin}}/ruff check
+    {{bin}}/ruff format --check
+
+# mypy, strict
+types:
+    {{bin}}/mypy
+
+# the import contracts
+rooms:
+    {{bin}}/lint-imports
+
+# the default suite; words after it go to pytest
+test *words:
+    {{bin}}/pytest {{words}}
+
+# the same on a SQLite that is new enough for WAL
+test-newer-sqlite *words:
+    #!/usr/bin/env bash
+    set -eu
+    {{bin}}/python tests/support/newer_sqlite/use.py on
+    trap '{{bin}}/python tests/support/newer_sqlite/use.py off' EXIT
+    RDEV_TEST_NEWER_SQLITE=1 {{bin}}/pytest {{words}}
+
+# write docs/cli.md and docs/errors.md from the code
+docs:
+    {{bin}}/python docs/generate.py
+
+# compare them only
+docs-check:
+    {{bin}}/python docs/generate.py --check
+
+# measure, and write bench/RESULTS.md
+bench *words:
+    {{bin}}/python bench/bench.py {{words}}
+
+# write requirements-dev.lock from pyproject.toml; `just lock --upgrade` takes newer versions
+lock *words:
+    #!/usr/bin/env bash
+    set -eu
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    python3 -m venv "$place" && "$place/bin/pip" install --quiet uv
+    "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
+      --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
+
+# what takes long: the suite on both SQLites, more examples, the benchmark
+nightly: default test-newer-sqlite
+    HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
+    {{bin}}/python bench/bench.py -n 30
+
+# mend what a machine can mend
+fix:
+    {{bin}}/ruff check --fix
+    {{bin}}/ruff format

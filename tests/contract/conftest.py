@@ -1,0 +1,209 @@
+"""The places that the contract of the runner is held against; a new one is a class like LocalPlace and a line in PLACES."""
+
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from rdev_cli.adapters.local.cluster import LocalCluster
+from rdev_cli.adapters.local.spool import FolderSpool
+from rdev_cli.adapters.shared import runner
+from rdev_cli.domain.command import Launch, Progress
+from rdev_cli.domain.project import Project, ProjectState, pod_name
+from rdev_cli.domain.values import ProjectId
+from rdev_cli.ports.cluster import Cluster, Input, Spool
+from rdev_cli.wiring.services import SystemClock
+
+PATIENCE = 20.0  # seconds until a test gives up; nothing here is about speed
+
+
+class Place(Protocol):
+    """What a place must offer beside the ports, so that the suite can look behind them."""
+
+    cluster: Cluster
+    spool: Spool
+    project: Project
+
+    def another(self) -> Cluster:
+        """Another rdev on the same place: nothing is shared but the place itself."""
+        ...
+
+    def processes(self) -> list[tuple[bytes, bytes]]:
+        """(command line, environment) of every live process, in the pod and of the runner, zombies left out."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalPlace:
+    def __init__(self, folder: Path, isolation: str, caller: Mapping[str, str] | None = None) -> None:
+        self._folder, self._isolation = folder, isolation
+        self._caller = caller or {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        self.project = Project(
+            id=ProjectId("prj_01j9contractcontract"), name="shop", description="", source="", network=True, state=ProjectState.READY,
+            pod=pod_name("shop", "prj_01j9contractcontract"), repository="", branch="main",
+            created_at=datetime.now(UTC), updated_at=datetime.now(UTC),
+        )  # fmt: skip
+        self.cluster = self.another()
+        self.cluster.ensure_pod(self.project)
+        self.spool = FolderSpool(folder / "spool", SystemClock())
+
+    def another(self) -> Cluster:
+        return LocalCluster(self._folder, installation="contract", isolation=self._isolation, shown=(), caller=self._caller)
+
+    def processes(self) -> list[tuple[bytes, bytes]]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (line := (entry / "cmdline").read_bytes()):
+                    found.append((line, (entry / "environ").read_bytes()))
+            except OSError:
+                continue  # it has ended, or is somebody else's
+        return found
+
+    def close(self) -> None:
+        self.cluster.delete_pod(self.project)
+
+
+def _shells() -> dict[str, tuple[str, ...]]:
+    """The shells of this machine that the runner promises to work under, beside whatever /bin/sh is."""
+    known = {"dash": (), "bash": ("--posix",), "busybox": ("sh",)}
+    found = {name: (path, *words) for name, words in known.items() if (path := shutil.which(name))}
+    return {name: argv for name, argv in found.items() if os.path.realpath(argv[0]) != os.path.realpath("/bin/sh")}
+
+
+SHELLS = {"sh": ("/bin/sh",), **_shells()}
+PLACES: dict[str, Callable[[Path, pytest.MonkeyPatch], Place]] = {"bubblewrap": lambda folder, _: LocalPlace(folder, "bubblewrap")}
+for _name, _argv in SHELLS.items():
+
+    def _plain(folder: Path, patch: pytest.MonkeyPatch, argv: tuple[str, ...] = _argv) -> Place:
+        patch.setattr(runner, "SHELL", argv)
+        return LocalPlace(folder, "none")
+
+    PLACES["none" if _name == "sh" else f"none-{_name}"] = _plain
+
+
+class Bench:
+    """A place with the words that tests say all the time."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.cluster, self.project = place, place.cluster, place.project
+        self.inputs: dict[str, Input | None] = {}
+        self.notes: dict[str, str] = {}
+
+    def launch(self, *argv: str, **more: object) -> Launch:
+        return Launch(id=f"cmd_{secrets.token_hex(8)}", argv=argv, **more)  # type: ignore[arg-type]
+
+    def start(self, *argv: str, **more: object) -> str:
+        launch = self.launch(*argv, **more)
+        started = self.cluster.start(self.project, launch)
+        self.inputs[launch.id], self.notes[launch.id] = started.input, started.note
+        return launch.id
+
+    def sh(self, line: str, **more: object) -> str:
+        return self.start("sh", "-c", line, **more)
+
+    def ends(self, id: str, cluster: Cluster | None = None) -> Progress:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            progress = (cluster or self.cluster).advance(self.project, id, wait=1.0)
+            if progress.outcome is not None:
+                return progress
+        raise AssertionError(f"{id} has not ended; it printed {self.out(id)!r} {self.err(id)!r}")
+
+    def prints(self, id: str, text: bytes, cluster: Cluster | None = None) -> bytes:
+        end = time.monotonic() + PATIENCE
+        while text not in (out := self.out(id)):
+            assert time.monotonic() < end, f"{id} never printed {text!r}, only {out!r}"
+            progress = (cluster or self.cluster).advance(self.project, id, wait=0.5)
+            assert progress.outcome is None or text in self.out(id), f"{id} ended ({progress.outcome}) without {text!r}: {self.out(id)!r}"
+        return out
+
+    def out(self, id: str) -> bytes:
+        return self._read(id, "out")
+
+    def err(self, id: str) -> bytes:
+        return self._read(id, "err")
+
+    def _read(self, id: str, stream: str) -> bytes:
+        path = self.place.spool.path(id, stream)
+        return path.read_bytes() if path.exists() else b""
+
+    def left(self, marker: str) -> list[bytes]:
+        """Return what runs with the marker on its command line, once that is nothing or has lasted too long."""
+        end = time.monotonic() + 15
+        while (found := [line for line, _ in self.place.processes() if marker.encode() in line]) and time.monotonic() < end:
+            time.sleep(0.02)
+        return found
+
+    def end_all(self) -> None:
+        """End what a failed test left running, so that the next one is not disturbed."""
+        for id in self.inputs:
+            if self.cluster.advance(self.project, id, wait=0).outcome is None:
+                self.cluster.signal(self.project, id, signal.SIGKILL)
+                self.ends(id)
+
+
+@pytest.fixture
+def marker() -> str:
+    """A word that stands on no other command line of this machine."""
+    return f"marker{secrets.token_hex(8)}"
+
+
+@pytest.fixture(params=list(SHELLS))
+def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The runner under one of the shells; returns its path."""
+    monkeypatch.setattr(runner, "SHELL", SHELLS[request.param])
+    return SHELLS[request.param][0]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, shell: str) -> Iterator[Callable[..., Bench]]:
+    """Make a place without isolation whose PATH holds nothing but what is asked for."""
+
+    made = []
+
+    def make(*tools: str, **scripts: str) -> Bench:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for tool in tools:
+            found = shutil.which(tool)
+            assert found
+            (folder / tool).symlink_to(found)
+        for name, text in scripts.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        made.append(Bench(LocalPlace(tmp_path / "place", "none", {"PATH": str(folder)})))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.end_all()
+
+
+@pytest.fixture(params=list(PLACES))
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "user"))
+    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:  # under nohup or in a script's background: a command would inherit it
+        signal.signal(number, signal.SIG_DFL)
+    found = PLACES[request.param](tmp_path / "place", monkeypatch)
+    yield found
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    found.close()
+
+
+@pytest.fixture
+def bench(place: Place) -> Iterator[Bench]:
+    found = Bench(place)
+    yield found
+    found.end_all()

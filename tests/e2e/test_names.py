@@ -1,0 +1,209 @@
+"""What people and programs give as names: one rule everywhere, and nothing of it ever reaches a shell. T-NAME-1, 2; T-SHELL-1, 2."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rdev_cli.domain.command import Launch
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.project import ProjectSpec, pod_name
+from rdev_cli.domain.values import name
+from tests.hostile_names import NAMES, PLAIN, SHELL, WORST
+
+Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+# Every parameter of the command line that takes a name: how it is typed, and the exit codes that a bad one may end in.
+PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    "project create": (("project", "create", "{}"), (2,)),
+    "project create --from": (("project", "create", "ok", "--from={}"), (2, 3)),
+    "project show": (("project", "show", "{}"), (2,)),
+    "project status": (("project", "status", "{}"), (2,)),
+    "project delete": (("project", "delete", "{}", "--yes"), (2,)),
+    "exec": (("exec", "{}", "--", "touch", "P"), (2, 125)),
+    "shell": (("shell", "{}", "touch P"), (2, 125)),
+    "git": (("git", "{}", "--", "status"), (2, 125)),
+    "claude": (("claude", "{}", "do it"), (2,)),
+    "logs": (("logs", "{}"), (2,)),
+    "command list --project": (("command", "list", "--project={}"), (2,)),
+    "command show": (("command", "show", "{}"), (2,)),
+    "command output": (("command", "output", "{}"), (2,)),
+    "command attach": (("command", "attach", "{}"), (2,)),
+    "command cancel": (("command", "cancel", "{}"), (2,)),
+    "events --subject": (("events", "--subject={}"), (2,)),
+    "--context": (("project", "list", "--context={}"), (2,)),
+    "context show": (("context", "show", "{}"), (2,)),
+    "context use": (("context", "use", "{}"), (2,)),
+    "context set": (("context", "set", "{}", "--isolation", "none"), (2,)),
+    "context set --agent": (("context", "set", "local", "--agent={}=/bin/sh"), (2,)),
+    "context set --agent-env": (("context", "set", "local", "--agent-env=claude.{}=x"), (2,)),
+    "--isolation": (("project", "create", "ok", "--isolation={}"), (2,)),
+    "--timeout": (("project", "create", "ok", "--timeout={}"), (2,)),
+    "-o": (("project", "list", "--output={}"), (2,)),
+}
+
+
+def clean_refusal(ran: "subprocess.CompletedProcess[bytes]", codes: tuple[int, ...]) -> None:
+    """Check that a refusal is one: its exit code, its words, nothing on stdout, no traceback."""
+    assert ran.returncode in codes, (ran.args, ran.returncode, ran.stderr)
+    assert ran.stdout == b"", ran.args
+    assert ran.stderr.startswith(b"error: "), ran.stderr
+    assert b"Traceback" not in ran.stderr and b"rdev failed" not in ran.stderr, ran.stderr  # noqa: PT018
+    assert b"\x1b" not in ran.stderr
+    assert "\u202e".encode() not in ran.stderr
+
+
+def nothing_made(tmp_path: Path) -> None:
+    """Check that no repository, pod or file P came to be."""
+    for folder in ("repos", "pods", "spool"):
+        found = tmp_path / "user/state/rdev/local" / folder
+        assert not found.is_dir() or not list(found.iterdir()), folder
+    assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_t_name_1_a_hostile_name_is_refused_by_every_parameter_and_makes_nothing(parameter: str, rdev: Rdev, tmp_path: Path) -> None:
+    words, codes = PARAMETERS[parameter]
+    for hostile in WORST:
+        clean_refusal(rdev(*(word.replace("{}", hostile) for word in words)), codes)
+    nothing_made(tmp_path)
+    assert not (tmp_path / "user/config/rdev/config.yaml").exists()
+
+
+def test_t_name_1_only_the_one_rule_makes_a_project(rdev: Rdev, tmp_path: Path) -> None:
+    for hostile in NAMES:
+        clean_refusal(rdev("project", "create", hostile, "--dry-run"), (2,))
+    for hostile in ("-a", "-rf", "--", "--help-me"):
+        assert rdev("project", "create", hostile).returncode == 2
+        clean_refusal(rdev("project", "create", "--", hostile), (2,))
+    nothing_made(tmp_path)
+    for plain in PLAIN:
+        assert rdev("project", "create", plain, "--dry-run", "-o", "name").stdout == f"{plain}\n".encode()
+
+
+@pytest.mark.parametrize("variable", ["RDEV_PROJECT", "RDEV_CONTEXT", "RDEV_OUTPUT", "RDEV_ISOLATION"])
+def test_t_name_1_a_hostile_name_in_the_environment_is_refused(variable: str, rdev: Rdev, tmp_path: Path) -> None:
+    for hostile in [text for text in WORST if text]:
+        ran = (
+            rdev("project", "create", "ok", env={variable: hostile})
+            if variable != "RDEV_PROJECT"
+            else rdev("project", "show", env={variable: hostile})
+        )
+        clean_refusal(ran, (2, 3))
+    nothing_made(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["project", "context"])
+def test_t_name_1_a_hostile_name_in_a_folders_file_is_refused(key: str, rdev: Rdev, tmp_path: Path) -> None:
+    for hostile in ("..", "A", "a\n\x1b[31m\u202e", "$(touch P)", "-rf", ""):
+        (tmp_path / ".rdev.yaml").write_text(f"{key}: {json.dumps(hostile)}\n")
+        clean_refusal(rdev("exec", "--", "touch", "P"), (125,))
+        clean_refusal(rdev("project", "status"), (2,))
+    nothing_made(tmp_path)
+
+
+def test_t_name_1_a_nul_is_no_part_of_a_name_a_source_or_an_argument() -> None:
+    with pytest.raises(Invalid):
+        name("a\0b")
+    with pytest.raises(Invalid):
+        ProjectSpec(name="shop", source="a\0b")
+    with pytest.raises(Invalid):
+        ProjectSpec(name="shop", description="a\0b")
+    with pytest.raises(Invalid, match="NUL"):
+        Launch(id="cmd_1", argv=("echo", "a\0b"))
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[a-z]([-a-z0-9]{0,40}[a-z0-9])?", fullmatch=True), st.text(max_size=70), st.sampled_from([*NAMES, *PLAIN, *SHELL])
+    )
+)
+@settings(max_examples=500, deadline=None)
+def test_t_name_1_an_accepted_name_is_valid_wherever_it_is_used(text: str) -> None:
+    try:
+        accepted = name(text)
+    except Invalid as refused:
+        assert refused.code == "INVALID_NAME"  # noqa: PT017
+        assert refused.hint  # noqa: PT017
+        assert refused.message.isascii()  # noqa: PT017
+        assert refused.message.isprintable()  # noqa: PT017
+        assert not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", text)
+        return
+    assert accepted == text
+    dns = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1035 label: a Kubernetes Service's name too
+    label = r"([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]"  # a label's value
+    assert re.fullmatch(dns, text)
+    assert re.fullmatch(label, text)
+    pod = pod_name(text, "prj_01m821q2sg04c1vszks1")
+    assert re.fullmatch(dns, pod)
+    assert re.fullmatch(label, pod)
+    assert len(text.encode()) <= 63  # a PostgreSQL identifier is cut there
+    assert not re.search(r"\s|[~&*+@%]", text)  # Redis' ACL rules are split at blanks and begin with these
+    assert not text.startswith("-")
+    assert ".." not in text
+    assert not text.endswith((".lock", "."))
+    assert "/" not in text
+    assert text not in (".", "..")
+    assert text.casefold() == text  # two names never become one on a file system that ignores case
+
+
+def test_t_name_1_git_takes_every_accepted_name_as_a_part_of_a_branch() -> None:
+    for text in PLAIN:
+        for branch in (f"rdev/{text}", f"feature/{text}", f"rdev/rescue/{text}"):
+            assert (
+                subprocess.run(["git", "check-ref-format", "--branch", branch], capture_output=True, check=False, timeout=10).returncode
+                == 0
+            )
+
+
+def test_t_name_2_names_that_differ_late_share_nothing(rdev: Rdev) -> None:
+    one, two = "a" * 39 + "b", "a" * 39 + "c"
+    made = [json.loads(rdev("project", "create", text, "-o", "json").stdout) for text in (one, two)]
+    for field in ("id", "pod", "repository"):
+        assert made[0][field] != made[1][field]
+    assert rdev("project", "create", one + "d").returncode == 2
+    assert rdev("project", "create", one.upper()).returncode == 2
+
+
+def test_t_shell_1_every_argument_arrives_as_it_was_given(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    ran = rdev("exec", project, "--", "printf", r"%s\0", *SHELL)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split(b"\0")[:-1] == [text.encode("utf-8", "surrogateescape") for text in SHELL]
+    shown = json.loads(rdev("command", "list", "-o", "json").stdout)["items"][0]
+    kept = shown.get("argv", shown.get("argv_b64"))
+    assert len(kept) == len(SHELL) + 2
+    assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
+
+
+def test_t_shell_1_a_line_of_sh_is_one_word_to_rdev(rdev: Rdev, project: str) -> None:
+    for text in ("'", '"\\', "%s $(echo no) `echo no` * -rf"):
+        ran = rdev("shell", project, "cat <<'END'\n" + text + "\nEND")
+        assert (ran.returncode, ran.stdout) == (0, text.encode() + b"\n")
+
+
+def test_t_shell_1_a_commit_message_and_a_path_are_data(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for text in ("$(touch P)`touch P`;touch P", "-rf", "'\\%s"):
+        assert rdev("exec", project, "--", "touch", "--", f"x{text}").returncode == 0
+        ran = rdev("git", project, "--", *who, "commit", "--quiet", "--allow-empty", "-m", text)
+        assert ran.returncode == 0, ran.stderr
+        assert rdev("git", project, "--", "log", "-1", "--format=%B").stdout.strip() == text.encode()
+    assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
+
+
+@pytest.mark.parametrize(
+    "variable", ["LD_PRELOAD", "BASH_ENV", "ENV", "IFS", "PATH", "PYTHONPATH", "GIT_SSH_COMMAND", "NODE_OPTIONS", "A B", "1A", "A-B"]
+)
+def test_t_shell_2_settings_take_no_variable_that_decides_what_runs(variable: str, rdev: Rdev, tmp_path: Path) -> None:
+    clean_refusal(rdev("context", "set", "local", f"--agent-env=claude.{variable}=x"), (2,))
+    file = tmp_path / "user/config/rdev/config.yaml"
+    assert not file.exists()
+    file.parent.mkdir(parents=True, mode=0o700)
+    file.write_text(f"contexts: {{local: {{agents: {{claude: {{env: {{'{variable}': x}}}}}}}}}}\n")
+    file.chmod(0o600)
+    clean_refusal(rdev("project", "list"), (2,))

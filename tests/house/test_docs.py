@@ -1,0 +1,57 @@
+"""The documents: generated ones are what the code says, and the others name things that exist."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.listing import ROOT
+
+LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
+PAGES = [
+    "README.md",
+    "AGENTS.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    *(p.relative_to(ROOT).as_posix() for p in sorted((ROOT / "docs").rglob("*.md"))),
+]
+
+
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_links_to_what_is_there(page: str) -> None:
+    path = ROOT / page
+    gone = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
+    assert not gone
+
+
+def test_decisions_are_numbered_without_a_gap_and_have_three_parts() -> None:
+    found = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [p.name[:4] for p in found] == [f"{n:04d}" for n in range(1, len(found) + 1)]
+    for path in found:
+        heads = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
+        assert heads == ["Context", "Decision", "Consequences"], path.name
+        assert len(path.read_text().splitlines()) <= 80, f"{path.name} is longer than a page"
+
+
+def test_the_readme_shows_commands_that_there_are() -> None:
+    from rdev_cli.faces.cli.main import TREE
+
+    text = (ROOT / "README.md").read_text()
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    typed = set(re.findall(r"^(?:\$ )?rdev ([a-z]+)", blocks, re.MULTILINE)) | set(re.findall(r"`rdev ([a-z]+)", text))
+    assert typed - {"serve"} <= set(TREE), typed - set(TREE)  # serve is named as what is not there
+    assert len(typed) >= 8
+
+
+def test_the_tests_of_a_clone_are_one_line_that_ci_runs_too() -> None:
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if "requirements-dev.lock" in line and "venv" in line)
+    assert line.endswith(".venv/bin/pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(), "CI takes the line from the README"

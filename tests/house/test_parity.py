@@ -1,0 +1,98 @@
+"""The ledger and the faces: every operation is served, under one name, with one set of words."""
+
+import importlib
+import inspect
+import pkgutil
+
+import typer
+
+import rdev_cli.faces.cli as cli_package
+from rdev_cli.faces.cli.face import DOES, EXITS
+from rdev_cli.faces.cli.main import TREE, root
+from rdev_cli.ops.ledger import LEDGER
+from tests.house.listing import ROOT
+
+# operations that the command line does not serve, each with its reason
+NO_COMMAND: dict[str, str] = {}
+# The HTTP face comes with an issue of its own. Then this line goes, and every operation needs a route or a reason here.
+NO_HTTP_YET = "rdev serve is not built"
+
+# root lines that are not their operation's own, each with its reason
+OTHER_WORDS = {"claude": "the operation runs any agent, this command runs one"}
+
+
+def load_all() -> None:
+    for module in pkgutil.iter_modules(cli_package.__path__):
+        importlib.import_module(f"{cli_package.__name__}.{module.name}")
+
+
+load_all()
+
+
+def _command(words: str) -> object:
+    found = root()
+    for word in words.split():
+        below = found.get_command(None, word)  # type: ignore[arg-type]
+        assert below is not None, f"rdev {words}: there is no {word}"
+        found = below  # type: ignore[assignment]
+    return found
+
+
+def test_every_operation_has_a_command_that_is_there() -> None:
+    assert set(DOES) | set(NO_COMMAND) == set(LEDGER)
+    assert not set(DOES) & set(NO_COMMAND)
+    for typed in DOES.values():
+        assert not hasattr(_command(typed), "commands"), f"rdev {typed} is a group"
+
+
+def test_two_operations_do_not_share_a_command() -> None:
+    assert len(set(DOES.values())) == len(DOES)
+
+
+def test_the_http_face_is_exempt_only_while_it_is_not_there() -> None:
+    assert NO_HTTP_YET
+    assert not (ROOT / "rdev_cli" / "faces" / "http").exists()
+
+
+def test_an_operation_is_named_noun_verb_and_its_first_line_is_one_sentence() -> None:
+    for name, entry in LEDGER.items():
+        noun, dot, verb = name.partition(".")
+        assert dot
+        assert noun.isidentifier()
+        assert verb.isidentifier()
+        assert entry.summary.endswith("."), f"{name}: {entry.summary}"
+        assert entry.summary[0].isupper()
+        assert len(entry.summary) <= 120
+
+
+def test_an_operation_takes_the_world_first_and_is_a_plain_function() -> None:
+    for name, entry in LEDGER.items():
+        assert inspect.isfunction(entry.func), name
+        assert not inspect.iscoroutinefunction(entry.func), name
+        assert next(iter(inspect.signature(entry.func).parameters)) == "world", name
+
+
+def test_the_root_lists_the_words_that_its_branches_use() -> None:
+    for name, (module, words) in TREE.items():
+        app = importlib.import_module(f"rdev_cli.faces.cli.{module}").app
+        built = typer.main.get_command(app)
+        own = getattr(built, "short_help", None) or (built.help or "").strip().partition("\n")[0]
+        assert own == words or name in OTHER_WORDS, f"rdev {name}: help says {own!r}, the root says {words!r}"
+
+
+def test_every_command_takes_the_shared_options() -> None:
+    def leaves(command: object) -> list[object]:
+        below = getattr(command, "commands", None)
+        return [leaf for one in below.values() for leaf in leaves(one)] if below else [command]
+
+    for name in TREE:
+        for leaf in leaves(_command(name)):
+            options = {option for param in leaf.params for option in param.opts}  # type: ignore[attr-defined]
+            assert {"-o", "--output", "--context", "-v", "--log-file"} <= options, f"{name}: {leaf.name}"  # type: ignore[attr-defined]
+
+
+def test_every_error_has_an_exit_code() -> None:
+    errors = importlib.import_module("rdev_cli.domain.errors")
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.RdevError)}
+    assert kinds == set(EXITS)
+    assert len(set(EXITS.values())) == len(EXITS)

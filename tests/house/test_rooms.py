@@ -1,0 +1,70 @@
+"""The rooms: who may import whom, and what no room may do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.listing import ROOT, imported, modules, tracked, tree
+
+OWN = {"rdev_cli"}
+CORE = ("domain", "ports", "ops")
+
+
+def test_the_import_contracts_hold() -> None:
+    ran = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "0 broken" in ran.stdout
+
+
+@pytest.mark.parametrize("room", CORE)
+def test_the_core_imports_the_standard_library_and_itself_only(room: str) -> None:
+    strangers = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in modules(room)
+        for name in imported(path)
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, *OWN}
+    }
+    assert not strangers
+
+
+def _calls(path: Path) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("room", CORE)
+def test_the_core_neither_prints_nor_sleeps_nor_asks_the_environment_nor_the_clock(room: str) -> None:
+    never = {"print", "input", "time.sleep", "sleep", "os.getenv", "datetime.now", "time.time", "open"}
+    found = {(path.name, call) for path in modules(room) for call in _calls(path) & never}
+    found |= {(path.name, "os.environ") for path in modules(room) if "os.environ" in path.read_text()}
+    assert not found
+
+
+def test_command_modules_keep_their_annotations_as_objects() -> None:
+    """String annotations make the parser evaluate each of them at start-up."""
+    assert not [p.name for p in modules("faces") if "from __future__ import annotations" in p.read_text()]
+
+
+def test_the_parser_is_reached_through_typer_only() -> None:
+    assert not [p for p in modules() if any(name.partition(".")[0] in ("click", "typer._click") for name in imported(p))]
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    paths = [p for p in tracked() if p.suffix == ".py" and p.relative_to(ROOT).parts[0] in ("rdev_cli", "bench", "docs")]
+    assert len(paths) > 50
+    silent = [p.relative_to(ROOT).as_posix() for p in paths if not ast.get_docstring(tree(p))]
+    assert not silent
+
+
+def test_every_file_of_the_package_can_be_read_in_one_sitting() -> None:
+    long = {p.relative_to(ROOT).as_posix(): n for p in modules() if (n := len(p.read_text().splitlines())) > 450}
+    assert not long

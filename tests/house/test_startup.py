@@ -1,0 +1,91 @@
+"""Light start-up: what a short command must not import, each with its list."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import pytest
+
+# libraries that no short command may load, whatever else it does
+HEAVY = {
+    "asyncio", "fastapi", "git", "httpx", "jinja2", "keyring", "kubernetes", "pydantic", "requests", "rich", "sqlite_utils", "starlette",
+    "urllib3", "uvicorn", "websocket", "yaml", "http.client", "http.server", "urllib.request", "unittest", "email",
+}  # fmt: skip
+# and what one that needs no state may not load either (subprocess is there: typer itself loads it)
+STATE = {"sqlite3", "ssl", "socket", "logging", "rdev_cli.wiring", "rdev_cli.adapters"}
+_REPORT = """
+import json, os, sys
+sys.argv = ["rdev", *json.loads(os.environ["HOUSE_ARGV"])]
+from rdev_cli.__main__ import main
+code = 0
+try:
+    code = main()
+finally:
+    with open(os.environ["HOUSE_REPORT"], "w") as file:
+        json.dump([code, sorted(sys.modules)], file)
+"""
+
+Loads = Callable[..., set[str]]
+
+
+@pytest.fixture
+def loads(home: Mapping[str, str], tmp_path: object) -> Loads:
+    """Run a command line in a fresh interpreter and return the modules that it loaded."""
+
+    def run(*argv: str) -> set[str]:
+        report = f"{tmp_path}/modules.json"
+        env = {**home, "HOUSE_ARGV": json.dumps(argv), "HOUSE_REPORT": report}
+        ran = subprocess.run([sys.executable, "-c", _REPORT], env=env, capture_output=True, timeout=60, check=False, cwd=str(tmp_path))
+        with open(report) as file:
+            code, modules = json.load(file)
+        assert code == 0, ran.stderr.decode(errors="replace")
+        return set(modules)
+
+    return run
+
+
+def _found(modules: set[str], never: set[str]) -> set[str]:
+    return {m for m in modules if any(m == n or m.startswith(f"{n}.") for n in never)}
+
+
+def test_the_version_alone_loads_nothing_of_ours_but_the_door(loads: Loads) -> None:
+    modules = loads("--version")
+    assert {m for m in modules if m.startswith("rdev_cli")} == {"rdev_cli", "rdev_cli.__main__"}
+    assert not _found(modules, {*HEAVY, *STATE, "typer", "click"})
+
+
+@pytest.mark.parametrize("argv", [("version",), ("--help",), ("project", "--help"), ("exec", "--help")])
+def test_words_need_no_state(loads: Loads, argv: tuple[str, ...]) -> None:
+    assert not _found(loads(*argv), HEAVY | STATE)
+
+
+def test_help_of_the_root_builds_no_branch(loads: Loads) -> None:
+    branches = {m for m in loads("--help") if m.startswith("rdev_cli.faces.cli.")}
+    assert branches <= {"rdev_cli.faces.cli.main", "rdev_cli.faces.cli.face"}
+
+
+def test_a_command_loads_no_other_command(loads: Loads) -> None:
+    assert not _found(loads("version"), {"rdev_cli.faces.cli.projects", "rdev_cli.faces.cli.commands", "rdev_cli.faces.cli.demo"})
+
+
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_a_list_loads_sqlite_and_little_else(loads: Loads, project: str, form: str) -> None:
+    assert project
+    modules = loads("project", "list", "-o", form)
+    assert "sqlite3" in modules
+    assert not _found(modules, {*HEAVY, "ssl", "socket", "rdev_cli.adapters.agents", "rdev_cli.adapters.local"})
+
+
+def test_exec_loads_what_it_runs_with(loads: Loads, project: str) -> None:
+    modules = loads("exec", project, "--", "true")
+    assert "subprocess" in modules
+    never = {
+        "ssl",
+        "socket",
+        "rdev_cli.adapters.agents",
+        "rdev_cli.adapters.scripted",
+        "rdev_cli.adapters.shelf",
+        "rdev_cli.faces.cli.claude",
+    }
+    assert not _found(modules, {*HEAVY, *never})
