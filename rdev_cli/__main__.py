@@ -1,6 +1,5 @@
 """The door: answers `--version` by itself, and leaves the rest to the command line."""
 
-import signal
 import sys
 
 
@@ -11,6 +10,8 @@ def main() -> int:
 
         sys.stdout.write(f"rdev {__version__}\n")
         return 0
+    import signal  # noqa: PLC0415 -- loads enum, which is a fifth of the answer above
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C before rdev listens ends it without a traceback
     from rdev_cli.faces.cli.main import main as run  # noqa: PLC0415

@@ -230,11 +230,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "application/json", messages.emit_reply(reply))
         return None
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 -- http.server's shape
         """Refuse in the API's shape, which http.server's own refusals take too."""
         self._answer(int(code), "application/json", messages.emit_error(int(code), message or "refused"))
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Say nothing: stderr is the face's."""
 
     def _path(self) -> str:

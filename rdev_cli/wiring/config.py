@@ -1,5 +1,7 @@
 """Where settings come from: flag, environment, .rdev.yaml of the folder, context, default, in this order."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -8,13 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.shared.files import private_folder, write_whole
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
-from rdev_cli.domain.report import Check, Context, Setting, Verdict
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
+
+if TYPE_CHECKING:
+    from rdev_cli.domain.report import Check, Context, Setting
 
 ISOLATION = ("bubblewrap", "none")
 AGENTS = ("claude",)
@@ -84,7 +88,7 @@ def read_yaml(path: Path, cache: Path) -> Any:
                 return kept["data"]
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        from rdev_cli.adapters.shared import safe_yaml  # noqa: PLC0415 -- the twin is there to avoid it
+        from rdev_cli.adapters.shared import safe_yaml
 
         data = safe_yaml.load(file.read(safe_yaml.BYTES + 1), str(path))
     if time.time_ns() - found.st_ctime_ns < _TICK:
@@ -271,6 +275,8 @@ class Config:
     # the port
 
     def contexts(self) -> Sequence[Context]:
+        from rdev_cli.domain.report import Context
+
         names = sorted({"local", *map(str, self._data.get("contexts", {}))})
         current = self.context
         return [
@@ -282,6 +288,8 @@ class Config:
         ]  # fmt: skip
 
     def view(self) -> Sequence[Setting]:
+        from rdev_cli.domain.report import Setting
+
         context, origin = self._context()
         settings = [Setting(name="context", value=context, origin=origin)]
         if self.project:
@@ -340,7 +348,7 @@ class Config:
         context["agents"] = {**context.get("agents", {}), agent: entry}
 
     def _write(self, data: dict[str, Any]) -> None:
-        from rdev_cli.adapters.shared import safe_yaml  # noqa: PLC0415 -- only where settings are changed
+        from rdev_cli.adapters.shared import safe_yaml
 
         private_folder(self.file.parent)
         # through a link, so that a dotfiles folder keeps its file
@@ -348,6 +356,8 @@ class Config:
         self._data = data
 
     def checks(self) -> Sequence[Check]:
+        from rdev_cli.domain.report import Check, Verdict
+
         found = []
         for what, path, mode in (("config", self.file, 0o022), ("state", self.folders.state, 0o077)):
             if not path.exists():

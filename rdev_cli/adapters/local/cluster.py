@@ -1,5 +1,7 @@
 """Pods of `local`: a folder each, a sandbox for every command, the one runner around it."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
@@ -11,9 +13,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from rdev_cli.adapters.local import sandbox
 from rdev_cli.adapters.shared import runner
@@ -21,9 +21,16 @@ from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_wh
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
-from rdev_cli.domain.project import Project
-from rdev_cli.domain.report import Check
-from rdev_cli.ports.cluster import Input, Ran, Started
+from rdev_cli.ports.cluster import Ran, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from rdev_cli.domain.project import Project
+    from rdev_cli.domain.report import Check
+    from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
 # around it. That shell cannot leave orderly: it wants to put its old group back, which is outside and has no number here.

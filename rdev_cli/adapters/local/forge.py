@@ -163,7 +163,16 @@ class LocalForge:
     @contextmanager
     def bundle(self, project: Project) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile(dir=private_folder(self._folder)) as file:
-            git(self._path(project.name), "bundle", "create", "--quiet", "-", "--end-of-options", f"refs/heads/{project.branch}", stdout=file)
+            git(
+                self._path(project.name),
+                "bundle",
+                "create",
+                "--quiet",
+                "-",
+                "--end-of-options",
+                f"refs/heads/{project.branch}",
+                stdout=file,
+            )
             file.seek(0)
             yield file
 

@@ -1,13 +1,19 @@
 """Leases in the database: random owners, attempt numbers, and an end by the database's own clock."""
 
+from __future__ import annotations
+
 import json
 import os
-import sqlite3
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict
-from rdev_cli.domain.operation import Lease
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from rdev_cli.domain.operation import Lease
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"  # Unix seconds with fractions; unixepoch('subsec') needs SQLite 3.42
 
@@ -83,6 +89,8 @@ class Leases:
             " owner = excluded.owner, attempt = excluded.attempt, until = excluded.until, holder = excluded.holder",
             [name, owner, attempt, seconds, "{}" if owner.startswith("cmd_") else holder()],
         )
+        from rdev_cli.domain.operation import Lease  # noqa: PLC0415 -- only who takes one needs it
+
         return Lease(name=name, owner=owner, attempt=attempt)
 
     def hold(self, lease: Lease, seconds: float) -> None:

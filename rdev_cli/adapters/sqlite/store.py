@@ -1,69 +1,29 @@
 """The Store port on one SQLite file: records, the chained journal, operations."""
 
-import json
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
-from datetime import datetime
-from enum import Enum
-from typing import Any, TypeVar
+from __future__ import annotations
 
-from rdev_cli.adapters.sqlite.database import Database, wal_is_safe
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rdev_cli.adapters.sqlite import records
 from rdev_cli.adapters.sqlite.leases import Leases
 from rdev_cli.domain.codec import moment, plain, stamp
-from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.errors import Conflict
-from rdev_cli.domain.event import GENESIS, Event, link
-from rdev_cli.domain.operation import Operation, OperationState, StepState
-from rdev_cli.domain.project import Project, ProjectState
-from rdev_cli.domain.report import Check, Verdict
-from rdev_cli.ports.timing import Clock
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
 
-_LOAD: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
-    Project: {"network": bool, "state": ProjectState, "created_at": moment, "updated_at": moment},
-    Command: {
-        "kind": CommandKind,
-        "argv": lambda text: tuple(json.loads(text)),
-        "state": CommandState,
-        "created_at": moment,
-        "ended_at": lambda text: moment(text) if text else None,
-        "truncated": bool,
-        "network": bool,
-    },
-}
-_COLUMNS = {cls: [f.name for f in fields(cls)] for cls in _LOAD}
-_NAMES = {cls: ", ".join(f'"{name}"' for name in names) for cls, names in _COLUMNS.items()}
-_OPEN_OPERATIONS = (OperationState.RUNNING.value, OperationState.UNDO_FAILED.value)
+    from rdev_cli.adapters.sqlite.database import Database
+    from rdev_cli.domain.command import Command, CommandState
+    from rdev_cli.domain.event import Event
+    from rdev_cli.domain.operation import Operation, OperationState, StepState
+    from rdev_cli.domain.project import Project
+    from rdev_cli.domain.report import Check
+    from rdev_cli.ports.timing import Clock
 
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return stamp(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return json.dumps(value)  # ASCII, so that bytes smuggled as surrogates survive
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()  # an agent may say half a surrogate pair, which no column holds
-    return value
-
-
-def _load(cls: type[T], row: Sequence[Any]) -> T:
-    casts = _LOAD[cls]
-    return cls(**{name: casts[name](cell) if name in casts else cell for name, cell in zip(_COLUMNS[cls], row, strict=True)})
-
-
-def _upsert(connection: sqlite3.Connection, table: str, value: Any) -> None:
-    names = _COLUMNS[type(value)]
-    marks = ", ".join("?" * len(names))
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name != "id")
-    connection.execute(
-        f"insert into {table} ({_NAMES[type(value)]}) values ({marks}) on conflict (id) do update set {changes}",  # noqa: S608 -- our own names
-        [_cell(getattr(value, name)) for name in names],
-    )
+_OPEN_OPERATIONS = ("running", "undo_failed")
 
 
 class SqliteWriting(Leases):
@@ -77,7 +37,7 @@ class SqliteWriting(Leases):
         other = self.find_project(project.name)
         if other is not None and other.id != project.id:
             raise Conflict(f"there is already a project {project.name}", hint=f"rdev project show {project.name}", project=project.name)
-        _upsert(self._connection, "projects", project)
+        records.put(self._connection, "projects", project)
 
     def drop_project(self, project: Project) -> None:
         self._connection.execute("delete from projects where id = ?", [project.id])
@@ -86,11 +46,11 @@ class SqliteWriting(Leases):
         return _project(self._connection, name)
 
     def put_command(self, command: Command) -> None:
-        _upsert(self._connection, "commands", command)
+        records.put(self._connection, "commands", command)
 
     def find_command(self, id: str) -> Command | None:
-        row = self._connection.execute(f"select {_NAMES[Command]} from commands where id = ?", [id]).fetchone()  # noqa: S608
-        return _load(Command, row) if row else None
+        row = self._connection.execute(f"select {records.columns('commands')} from commands where id = ?", [id]).fetchone()  # noqa: S608
+        return records.load("commands", row) if row else None
 
     def parsed(self, command: str) -> int:
         return _parsed(self._connection, command)
@@ -99,6 +59,8 @@ class SqliteWriting(Leases):
         self._connection.execute("update commands set parsed = ? where id = ?", [offset, command])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+        from rdev_cli.domain.event import link  # noqa: PLC0415 -- whoever only reads needs no hash
+
         seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         at, body = self._clock.now(), plain(data)
         line = link(previous, seq=seq + 1, at=at, kind=kind, subject=subject, actor=self._actor, data=body)
@@ -124,7 +86,7 @@ class SqliteWriting(Leases):
         )
 
     def end_operation(self, operation: str, state: OperationState) -> None:
-        if state in (OperationState.DONE, OperationState.UNDONE):
+        if state.value not in _OPEN_OPERATIONS:
             # the journal keeps what happened; the table holds what is unfinished
             self._connection.execute("delete from operations where id = ?", [operation])
         else:
@@ -144,13 +106,8 @@ def _parsed(connection: sqlite3.Connection, command: str) -> int:
 
 
 def _project(connection: sqlite3.Connection, name: str) -> Project | None:
-    row = connection.execute(f"select {_NAMES[Project]} from projects where name = ?", [name]).fetchone()  # noqa: S608
-    return _load(Project, row) if row else None
-
-
-def _event(row: Sequence[Any]) -> Event:
-    seq, at, kind, subject, actor, data, line = row
-    return Event(seq=seq, at=moment(at), kind=kind, subject=subject, actor=actor, data=json.loads(data), hash=line)
+    row = connection.execute(f"select {records.columns('projects')} from projects where name = ?", [name]).fetchone()  # noqa: S608
+    return records.load("projects", row) if row else None
 
 
 class SqliteStore:
@@ -159,7 +116,7 @@ class SqliteStore:
     def __init__(self, database: Database, clock: Clock, actor: str) -> None:
         self._database, self._clock, self._actor = database, clock, actor
 
-    def acting(self, actor: str) -> "SqliteStore":
+    def acting(self, actor: str) -> SqliteStore:
         return SqliteStore(self._database, self._clock, actor)
 
     @contextmanager
@@ -173,16 +130,16 @@ class SqliteStore:
 
     def projects(self) -> Sequence[Project]:
         with self._database.reading() as connection:
-            rows = connection.execute(f"select {_NAMES[Project]} from projects order by name")  # noqa: S608
-            return [_load(Project, row) for row in rows]
+            rows = connection.execute(f"select {records.columns('projects')} from projects order by name")  # noqa: S608
+            return [records.load("projects", row) for row in rows]
 
     def find_commands(self, beginning: str) -> Sequence[Command]:
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"select {_NAMES[Command]} from commands where id >= ? and id < ? order by id limit 2",  # noqa: S608
+                f"select {records.columns('commands')} from commands where id >= ? and id < ? order by id limit 2",  # noqa: S608
                 [beginning, beginning + "\x7f"],
             )
-            return [_load(Command, row) for row in rows]
+            return [records.load("commands", row) for row in rows]
 
     def commands(self, *, project: str = "", states: Sequence[CommandState] = (), limit: int = 100) -> Sequence[Command]:
         where, values = ["1"], list[Any]()
@@ -194,10 +151,10 @@ class SqliteStore:
             values += [state.value for state in states]
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"select {_NAMES[Command]} from commands where {' and '.join(where)} order by id desc limit ?",  # noqa: S608
+                f"select {records.columns('commands')} from commands where {' and '.join(where)} order by id desc limit ?",  # noqa: S608
                 [*values, limit],
             )
-            return [_load(Command, row) for row in rows]
+            return [records.load("commands", row) for row in rows]
 
     def parsed(self, command: str) -> int:
         with self._database.reading() as connection:
@@ -208,7 +165,7 @@ class SqliteStore:
             rows = connection.execute(
                 "select * from events where seq > ? and (? = '' or subject = ?) order by seq limit ?", [after, subject, subject, limit]
             )
-            return [_event(row) for row in rows]
+            return [records.event(row) for row in rows]
 
     def last_event(self) -> int:
         with self._database.reading() as connection:
@@ -223,6 +180,8 @@ class SqliteStore:
             return [self._operation(connection, row) for row in rows]
 
     def _operation(self, connection: sqlite3.Connection, row: Sequence[Any]) -> Operation:
+        from rdev_cli.domain.operation import Operation, OperationState, StepState  # noqa: PLC0415 -- the rare case
+
         id, kind, about, state, spec, actor, created = row
         steps = connection.execute("select name, state from steps where operation = ? order by position", [id])
         return Operation(
@@ -242,54 +201,6 @@ class SqliteStore:
         self._database.close()
 
     def check(self) -> Sequence[Check]:
-        with self._database.reading() as connection:
-            mode = connection.execute("pragma journal_mode").fetchone()[0]
-            source = connection.execute("select sqlite_source_id()").fetchone()[0]
-            sound = [row[0] for row in connection.execute("pragma quick_check")]
-            keys = connection.execute("pragma foreign_key_check").fetchall()
-            head = connection.execute("select seq, hash from journal_head").fetchone()
-            broken = _first_break(connection, head)
-        version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
-        return [
-            Check(name="state.library", verdict=Verdict.OK, found=version)
-            if wal_is_safe()
-            else Check(
-                name="state.library",
-                verdict=Verdict.WARNING,
-                found=f"{version}: this SQLite has the WAL-reset bug, so the slower rollback journal is used",
-                hint="nothing to do; a Python with SQLite 3.51.3 or newer writes faster",
-            ),
-            Check(name="state.integrity", verdict=Verdict.OK, found="sound")
-            if sound == ["ok"] and not keys
-            else Check(
-                name="state.integrity",
-                verdict=Verdict.FAILED,
-                found=f"{'; '.join(sound[:3])}, {len(keys)} rows without their owner",
-                hint=f"keep a copy of {self._database.path} and restore a backup",
-            ),
-            Check(name="journal.chain", verdict=Verdict.OK, found=f"{head[0]} lines, unbroken")
-            if not broken
-            else Check(
-                name="journal.chain",
-                verdict=Verdict.FAILED,
-                found=broken,
-                hint="somebody changed the journal outside rdev; compare it with a backup",
-            ),
-        ]
+        from rdev_cli.adapters.sqlite.look import look  # noqa: PLC0415 -- only doctor looks
 
-
-def _first_break(connection: sqlite3.Connection, head: Sequence[Any]) -> str:
-    """Return where the chain breaks, empty if it holds from the first line to the head."""
-    previous, expected = GENESIS, 1
-    for row in connection.execute("select * from events order by seq"):
-        event = _event(row)
-        if event.seq != expected:
-            return f"line {expected} is missing"
-        if event.hash != link(
-            previous, seq=event.seq, at=event.at, kind=event.kind, subject=event.subject, actor=event.actor, data=event.data
-        ):
-            return f"line {event.seq} was changed"
-        previous, expected = event.hash, expected + 1
-    if (expected - 1, previous) != tuple(head):
-        return f"the journal ends at line {expected - 1}, but line {head[0]} was written"
-    return ""
+        return look(self._database)

@@ -10,9 +10,8 @@ from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import Command, CommandState, status
 from rdev_cli.domain.errors import Failed, Invalid, OutcomeUnknown, Partial, TimedOut
 from rdev_cli.domain.event import Event
-from rdev_cli.faces.cli.exec_ import Detached, Limit, Offline
+from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
 from rdev_cli.faces.cli.face import Hand, does, duration, hand, noun, read, say, write
-from rdev_cli.faces.cli.projects import Isolation, Name
 from rdev_cli.faces.cli.show import clean, emit, show
 from rdev_cli.ops import agents, events, known
 

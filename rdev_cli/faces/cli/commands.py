@@ -7,8 +7,8 @@ import typer
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import OPEN, CommandKind, status
+from rdev_cli.faces.cli.arguments import one
 from rdev_cli.faces.cli.face import does, hand, noun
-from rdev_cli.faces.cli.projects import one
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
 

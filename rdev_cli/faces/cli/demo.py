@@ -11,8 +11,8 @@ from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
 from rdev_cli.faces.cli import claude
+from rdev_cli.faces.cli.arguments import Isolation
 from rdev_cli.faces.cli.face import Hand, Verb, hand, noun, say, write
-from rdev_cli.faces.cli.projects import Isolation
 from rdev_cli.faces.cli.show import clean, show
 from rdev_cli.ops import agents, commands, projects
 
@@ -80,7 +80,7 @@ def demo(
         project = projects.create(world, ProjectSpec(name=name, description="A project of the demo."))
         if here.human:
             write(sys.stdout, f"   {project.repository}\n")
-        command = _work(ctx, here, world, project, chosen)
+        command = _work(here, world, project, chosen)
         if here.human:
             _look(world, project, command)
         claude.verdict(world, command)
@@ -95,8 +95,8 @@ def demo(
         show(ctx, {"project": name, "agent": chosen, "command": command, "kept": keep})
 
 
-def _work(ctx: typer.Context, here: Hand, world: "Services", project: Project, agent: str) -> Command:
-    from rdev_cli.wiring.demo import PROMPT
+def _work(here: Hand, world: "Services", project: Project, agent: str) -> Command:
+    from rdev_cli.wiring.demo import PROMPT  # noqa: PLC0415 -- only a demo that came this far
 
     _step(here, 2, "Let a coding agent work on it", f'rdev claude {project.name} "{PROMPT}"')
     if agent == "bundled":

@@ -3,8 +3,8 @@
 import typer
 
 from rdev_cli.domain.report import Verdict
+from rdev_cli.faces.cli.arguments import Isolation
 from rdev_cli.faces.cli.face import does, hand, noun
-from rdev_cli.faces.cli.projects import Isolation
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import doctor
 

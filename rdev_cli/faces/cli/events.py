@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.faces.cli.face import checked, does, hand, noun, write
-from rdev_cli.faces.cli.show import rows, show
+from rdev_cli.faces.cli.show import show
+from rdev_cli.faces.cli.tables import rows
 from rdev_cli.ops import events
 
 app = noun("")

@@ -5,16 +5,12 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
+from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Offline, Some, one
 from rdev_cli.faces.cli.face import does, duration, hand, noun
-from rdev_cli.faces.cli.projects import Isolation, Some, one
 from rdev_cli.faces.cli.running import run
 from rdev_cli.ops import commands
 
 app = noun("")
-
-Limit = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="End it after so long: 90s, 30m, 8h.")]
-Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
-Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 
 @does(app, "exec", commands.run, "exec", epilog="rdev exec shop -- go test ./... · tar c . | rdev exec -i shop -- tar x")

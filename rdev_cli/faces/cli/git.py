@@ -3,9 +3,8 @@
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.exec_ import Limit
+from rdev_cli.faces.cli.arguments import Isolation, Limit, Some, one
 from rdev_cli.faces.cli.face import Verb, duration, hand, noun
-from rdev_cli.faces.cli.projects import Isolation, Some, one
 from rdev_cli.faces.cli.running import run
 
 app = noun("")

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.errors import NotFound
+from rdev_cli.faces.cli.arguments import Some, one
 from rdev_cli.faces.cli.face import Verb, hand, noun
-from rdev_cli.faces.cli.projects import Some, one
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import commands
 

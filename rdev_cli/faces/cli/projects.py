@@ -4,39 +4,17 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.faces.cli.face import checked, confirm, does, duration, hand, noun, say
+from rdev_cli.faces.cli.arguments import Isolation, Name, Some, one
+from rdev_cli.faces.cli.face import confirm, does, duration, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import known, projects
 
 app = noun("Projects: a record, a repository and a pod under one name.")
 
-Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
-Some = Annotated[
-    str | None, typer.Argument(metavar="[PROJECT]", help="The project; the one that .rdev.yaml names, by default.", show_default=False)
-]
 Wait = Annotated[
     str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process works on it (30s).")
 ]
-
-
-def _kind(value: str) -> None:
-    if value not in ("bubblewrap", "none"):
-        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
-
-
-Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.", callback=checked(_kind))]
-
-
-def one(ctx: typer.Context, given: str | None) -> str:
-    """Return the project given, or the one that the folder names; an empty word is a mistake, not a wish for the folder's."""
-    found = given if given is not None else hand(ctx).world().settings.project
-    if given == "":
-        raise typer.BadParameter("the project's name is empty", param_hint="'PROJECT'")
-    if not found:
-        raise typer.BadParameter("name a project, or put `project: NAME` into .rdev.yaml", param_hint="'PROJECT'")
-    return found
 
 
 @does(app, "create", projects.create, epilog="rdev project create shop · rdev project create shop --from ~/src/shop")

@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.exec_ import Detached, Limit, Offline
+from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
 from rdev_cli.faces.cli.face import Verb, duration, hand, noun
-from rdev_cli.faces.cli.projects import Isolation, Name
 from rdev_cli.faces.cli.running import run
 
 app = noun("")

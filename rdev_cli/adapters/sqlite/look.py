@@ -1,0 +1,65 @@
+"""The state looks at itself: library, integrity, and the hash chain of the journal with its head."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from rdev_cli.adapters.sqlite.database import Database, wal_is_safe
+from rdev_cli.adapters.sqlite.records import event as event_of
+from rdev_cli.domain.event import GENESIS, link
+from rdev_cli.domain.report import Check, Verdict
+
+
+def look(database: Database) -> list[Check]:
+    """Return what was found."""
+    with database.reading() as connection:
+        mode = connection.execute("pragma journal_mode").fetchone()[0]
+        source = connection.execute("select sqlite_source_id()").fetchone()[0]
+        sound = [row[0] for row in connection.execute("pragma quick_check")]
+        keys = connection.execute("pragma foreign_key_check").fetchall()
+        head = connection.execute("select seq, hash from journal_head").fetchone()
+        broken = _first_break(connection, head)
+    version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
+    return [
+        Check(name="state.library", verdict=Verdict.OK, found=version)
+        if wal_is_safe()
+        else Check(
+            name="state.library",
+            verdict=Verdict.WARNING,
+            found=f"{version}: this SQLite has the WAL-reset bug, so the slower rollback journal is used",
+            hint="nothing to do; a Python with SQLite 3.51.3 or newer writes faster",
+        ),
+        Check(name="state.integrity", verdict=Verdict.OK, found="sound")
+        if sound == ["ok"] and not keys
+        else Check(
+            name="state.integrity",
+            verdict=Verdict.FAILED,
+            found=f"{'; '.join(sound[:3])}, {len(keys)} rows without their owner",
+            hint=f"keep a copy of {database.path} and restore a backup",
+        ),
+        Check(name="journal.chain", verdict=Verdict.OK, found=f"{head[0]} lines, unbroken")
+        if not broken
+        else Check(
+            name="journal.chain",
+            verdict=Verdict.FAILED,
+            found=broken,
+            hint="somebody changed the journal outside rdev; compare it with a backup",
+        ),
+    ]
+
+
+def _first_break(connection: sqlite3.Connection, head: Sequence[Any]) -> str:
+    """Return where the chain breaks, empty if it holds from the first line to the head."""
+    previous, expected = GENESIS, 1
+    for row in connection.execute("select * from events order by seq"):
+        event = event_of(row)
+        if event.seq != expected:
+            return f"line {expected} is missing"
+        if event.hash != link(
+            previous, seq=event.seq, at=event.at, kind=event.kind, subject=event.subject, actor=event.actor, data=event.data
+        ):
+            return f"line {event.seq} was changed"
+        previous, expected = event.hash, expected + 1
+    if (expected - 1, previous) != tuple(head):
+        return f"the journal ends at line {expected - 1}, but line {head[0]} was written"
+    return ""

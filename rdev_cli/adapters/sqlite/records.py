@@ -1,0 +1,85 @@
+"""Rows and the domain values that they hold; each kind of value is loaded when its table is first touched."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rdev_cli.domain.codec import moment, stamp
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rdev_cli.domain.event import Event
+
+
+@cache
+def _shape(table: str) -> tuple[type[Any], Sequence[str], Mapping[str, Callable[[Any], Any]]]:
+    """Return (class, columns, casts from a cell) of a table. The imports are here because a short command needs one of them."""
+    from dataclasses import fields  # noqa: PLC0415
+
+    cls: type[Any]
+    casts: dict[str, Callable[[Any], Any]]
+    if table == "projects":
+        from rdev_cli.domain.project import Project, ProjectState  # noqa: PLC0415
+
+        cls, casts = Project, {"network": bool, "state": ProjectState, "created_at": moment, "updated_at": moment}
+    else:
+        from rdev_cli.domain.command import Command, CommandKind, CommandState  # noqa: PLC0415
+
+        cls = Command
+        casts = {
+            "kind": CommandKind, "argv": _words, "state": CommandState, "created_at": moment,
+            "ended_at": lambda text: moment(text) if text else None, "truncated": bool, "network": bool,
+        }  # fmt: skip
+    return cls, [field.name for field in fields(cls)], casts
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def columns(table: str) -> str:
+    """Return a table's columns for a select, in the order that `load` takes."""
+    return ", ".join(f'"{name}"' for name in _shape(table)[1])
+
+
+def load(table: str, row: Sequence[Any]) -> Any:
+    """Return the value that a row holds."""
+    cls, names, casts = _shape(table)
+    return cls(**{name: casts[name](cell) if name in casts else cell for name, cell in zip(names, row, strict=True)})
+
+
+def put(connection: sqlite3.Connection, table: str, value: Any) -> None:
+    """Insert a value, or replace the one with its id."""
+    names = _shape(table)[1]
+    marks = ", ".join("?" * len(names))
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name != "id")
+    connection.execute(
+        f"insert into {table} ({columns(table)}) values ({marks}) on conflict (id) do update set {changes}",  # noqa: S608 -- our own names
+        [_cell(getattr(value, name)) for name in names],
+    )
+
+
+def event(row: Sequence[Any]) -> Event:
+    """Return the line of the journal that a row holds."""
+    from rdev_cli.domain.event import Event  # noqa: PLC0415
+
+    seq, at, kind, subject, actor, data, line = row
+    return Event(seq=seq, at=moment(at), kind=kind, subject=subject, actor=actor, data=json.loads(data), hash=line)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return json.dumps(value)  # ASCII, so that bytes smuggled as surrogates survive
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()  # an agent may say half a surrogate pair, which no column holds
+    return value
