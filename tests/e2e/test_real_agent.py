@@ -139,7 +139,7 @@ def test_after_a_killed_client_attach_replays_every_byte_and_the_work_is_committ
     lines = [json.loads(line) for line in whole.splitlines()]
     assert (lines[0]["type"], lines[-1]["type"]) == ("system", "result")
     assert b"site/about.html" in rdev("git", claude, "--", "show", "--stat").stdout
-    assert _inside(workspace) == []
+    _until(lambda: not _inside(workspace), 10)  # the runner's own shells leave a moment after its record
 
 
 def test_a_time_limit_ends_it_with_124(rdev, claude, model):
