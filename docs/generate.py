@@ -134,20 +134,19 @@ def cli() -> str:
     ]
     common = face._shared()  # noqa: SLF001
     ctx = typer.Context(typer.main.get_command(importlib.import_module("rdev_cli.faces.cli.version").app), info_name="rdev")
-    rows = [
-        (f"`{record[0]}`", cell(record[1]) + (f" Also `{o.envvar}`." if o.envvar else ""))
-        for o in common
-        if (record := o.get_help_record(ctx))
-    ]
+    rows = [(f"`{record[0]}`", cell(record[1])) for o in common if (record := o.get_help_record(ctx))]
     parts.append("Every command takes:\n\n" + table(("option", "meaning"), rows))
+    parts.append(
+        "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
+        "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first.\n"
+    )
     parts.append("The root takes `--version` and `-h`, `--help`.\n")
     for path, command in tree():
         ctx = typer.Context(command, info_name=" ".join(("rdev", *path)))
         pieces = " ".join(piece for piece in command.collect_usage_pieces(ctx) if piece)
-        tail = " -- ARGV..." if path[0] in main._TAILED else ""  # noqa: SLF001
         block = [f"{'#' * (len(path) + 1)} rdev {' '.join(path)}\n", (command.help or "").strip() + "\n"]
         if not hasattr(command, "commands"):
-            block.append(f"```\nrdev {' '.join(path)} {pieces}{tail}\n```\n")
+            block.append(f"```\nrdev {' '.join(path)} {pieces}\n```\n")
             for kind, head in (("argument", "argument"), ("option", "option")):
                 found = records(command, ctx, kind=kind)
                 if found:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def create(world: World, spec: ProjectSpec) -> Project:
     """Create a project: its record, its repository and its pod.
 
-    The repository starts from the skeleton, or takes history and branches of `spec.source`. Repeats are safe:
+    The repository starts from the skeleton, or takes history and branches of a source. Repeats are safe:
     the same values continue or return what is there. Conflict if it exists with other values, naming the field;
     a failure or a stop undoes everything.
     """

@@ -133,6 +133,16 @@ def test_the_format_may_come_from_the_environment_and_a_flag_comes_first(rdev: R
     assert rdev("project", "list", "-o", "name", env={"RDEV_OUTPUT": "json"}).stdout == b""
 
 
+def test_an_option_may_stand_in_the_environment_and_a_flag_comes_first(rdev: Rdev, project: str) -> None:
+    would = rdev("project", "delete", project, env={"RDEV_DRY_RUN": "1", "RDEV_OUTPUT": "json"})
+    assert json.loads(would.stdout)["would"].startswith("delete shop")
+    started = rdev("exec", project, "--", "true", env={"RDEV_NO_WAIT": "1"})
+    assert started.stdout.startswith(b"cmd_")
+    bad = rdev("exec", project, "--", "true", env={"RDEV_TIMEOUT": "soon"})
+    assert (bad.returncode, b"'soon'" in bad.stderr) == (2, True)
+    assert rdev("exec", project, "--timeout", "30s", "--", "true", env={"RDEV_TIMEOUT": "soon"}).returncode == 0
+
+
 def test_names_are_what_the_next_command_takes(rdev: Rdev, command: str) -> None:
     def names(*typed: str) -> list[str]:
         return rdev(*typed, "-o", "name").stdout.decode().split()

@@ -91,6 +91,22 @@ def test_every_command_takes_the_shared_options() -> None:
             assert {"-o", "--output", "--context", "-v", "--log-file"} <= options, f"{name}: {leaf.name}"  # type: ignore[attr-defined]
 
 
+def test_every_option_has_its_twin_in_the_environment() -> None:
+    def leaves(command: object) -> list[object]:
+        below = getattr(command, "commands", None)
+        return [leaf for one in below.values() for leaf in leaves(one)] if below else [command]
+
+    seen = set()
+    for name in TREE:
+        for leaf in leaves(_command(name)):
+            for param in leaf.params:  # type: ignore[attr-defined]
+                if param.param_type_name == "option" and param.name != "isolation":
+                    (long,) = [opt for opt in param.opts if opt.startswith("--")]
+                    assert param.envvar == "RDEV_" + long[2:].upper().replace("-", "_")
+                    seen.add(param.envvar)
+    assert {"RDEV_OUTPUT", "RDEV_NO_WAIT", "RDEV_TIMEOUT", "RDEV_YES", "RDEV_LOG_FILE"} <= seen
+
+
 def test_every_error_has_an_exit_code() -> None:
     errors = importlib.import_module("rdev_cli.domain.errors")
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.RdevError)}

@@ -6,14 +6,14 @@ import typer
 
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Offline, Some, one
-from rdev_cli.faces.cli.face import does, duration, hand, noun
+from rdev_cli.faces.cli.face import Tailed, does, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 from rdev_cli.ops import commands
 
 app = noun("")
 
 
-@does(app, "exec", commands.run, "exec", epilog="rdev exec shop -- go test ./... · tar c . | rdev exec -i shop -- tar x")
+@does(app, "exec", commands.run, "exec", epilog="rdev exec shop -- go test ./... · tar c . | rdev exec -i shop -- tar x", cls=Tailed)
 def exec_(
     ctx: typer.Context,
     project: Some = None,

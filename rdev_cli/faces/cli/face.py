@@ -189,11 +189,11 @@ def _shared() -> list[TyperOption]:
     return [
         TyperOption(
             param_decls=["output", "-o", "--output"], metavar="FORMAT", expose_value=False, callback=_keep("output", _format),
-            help="table, wide, json, yaml, name or jsonl.", envvar="RDEV_OUTPUT",
+            help="table, wide, json, yaml, name or jsonl.",
         ),
         TyperOption(
             param_decls=["context", "--context"], metavar="NAME", expose_value=False, callback=_keep("context", _context),
-            help="The context to work in.", envvar="RDEV_CONTEXT",
+            help="The context to work in.",
         ),
         TyperOption(
             param_decls=["verbose", "-v", "--verbose"], is_flag=True, default=False, expose_value=False, callback=_keep("verbose"),
@@ -201,17 +201,26 @@ def _shared() -> list[TyperOption]:
         ),
         TyperOption(
             param_decls=["log_file", "--log-file"], metavar="FILE", expose_value=False, callback=_keep("log_file"),
-            help="Write the same to a file (bounded, 0600).", envvar="RDEV_LOG_FILE",
+            help="Write the same to a file (bounded, 0600).",
         ),
     ]  # fmt: skip
 
 
 class Verb(TyperCommand):
-    """A command with the options that all commands share."""
+    """A command with the options that all commands share; each option has a twin in the environment, RDEV_ and its long name."""
+
+    rest: tuple[str, ...] = ()  # what its usage shows after its arguments
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.params = [*self.params, *_shared()]
+        for param in self.params:
+            if isinstance(param, TyperOption) and param.name != "isolation":  # the settings read that one, to say where it came from
+                param.envvar = twin(max(param.opts, key=len))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; the parser's braces around what must be given say nothing."""
+        return [*(piece.strip("{}") for piece in super().collect_usage_pieces(ctx)), *self.rest]
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -222,6 +231,17 @@ class Verb(TyperCommand):
             raise ReaderLeft from e  # the library would take it for itself, and end with 1
 
 
+class Tailed(Verb):
+    """A command that takes another command's words after `--`, untouched."""
+
+    rest = ("--", "ARGV...")
+
+
+def twin(flag: str) -> str:
+    """Return the variable that stands for a flag: RDEV_NO_WAIT for --no-wait."""
+    return "RDEV_" + flag.lstrip("-").replace("-", "_").upper()
+
+
 def noun(words: str) -> typer.Typer:
     """Return an empty group of commands."""
     return typer.Typer(
@@ -230,12 +250,14 @@ def noun(words: str) -> typer.Typer:
     )  # fmt: skip
 
 
-def does(group: typer.Typer, name: str, op: Callable[..., Any], typed: str = "", *, epilog: str = "") -> Callable[[F], F]:
+def does(
+    group: typer.Typer, name: str, op: Callable[..., Any], typed: str = "", *, epilog: str = "", cls: type[Verb] = Verb
+) -> Callable[[F], F]:
     """Attach a command to a group, taking its words from the operation it calls."""
     entry = entry_of(op)
     DOES[entry.name] = typed or f"{entry.name.partition('.')[0]} {name}"
     words = (op.__doc__ or "").strip()
-    return group.command(name, cls=Verb, help=words, short_help=entry.summary, epilog=epilog or None)
+    return group.command(name, cls=cls, help=words, short_help=entry.summary, epilog=epilog or None)
 
 
 def duration(text: str | None, field: str) -> int:

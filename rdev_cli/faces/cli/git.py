@@ -4,13 +4,13 @@ import typer
 
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Isolation, Limit, Some, one
-from rdev_cli.faces.cli.face import Verb, duration, hand, noun
+from rdev_cli.faces.cli.face import Tailed, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
 app = noun("")
 
 
-@app.command("git", cls=Verb, help="Run git in a project's work tree, in its pod.", epilog="rdev git shop -- log --oneline")
+@app.command("git", cls=Tailed, help="Run git in a project's work tree, in its pod.", epilog="rdev git shop -- log --oneline")
 def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, isolation: Isolation = None) -> None:
     here = hand(ctx)
     here.options["isolation"] = isolation

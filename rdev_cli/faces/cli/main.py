@@ -87,7 +87,7 @@ def root() -> Root:
         name="rdev",
         params=[option],
         help="Run coding agents and plain commands in isolated environments, and carry their work to review, CI and deploy.",
-        epilog="New here? Type: rdev demo",
+        epilog="New here? Type: rdev demo. An option's twin in the environment: RDEV_NO_WAIT=1 for --no-wait.",
         no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
