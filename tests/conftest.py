@@ -9,7 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 RDEV = str(Path(sys.executable).with_name("rdev"))
 
@@ -110,3 +114,11 @@ def left_behind() -> Callable[..., list[bytes]]:
         return found
 
     return look
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in one line which kinds of test were left out of this run, and where they run."""
+    words = config.getoption("markexpr")
+    left = [name for name in ("agents", "cluster", "providers", "toolchain", "browser") if f"not {name}" in words]
+    if left:
+        terminalreporter.write_line(f"left out, as they need more than Python and git: {', '.join(left)}; .ci/run runs them")

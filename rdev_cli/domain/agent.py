@@ -76,4 +76,3 @@ class Program:
     agent: str
     argv: tuple[str, ...]
     paths: tuple[str, ...]
-    bundled: bool = False

@@ -83,6 +83,11 @@ def plain(value: Any) -> Any:
     return str(value)  # Secret and its like show what they allow
 
 
+def document(value: Any) -> Any:
+    """Return what a door answers with: a list of things becomes `{"items": [...], "next": null}`, all else stays."""
+    return {"items": list(value), "next": None} if isinstance(value, list | tuple) else value
+
+
 def to_json(value: Any) -> str:
     """Return value as the JSON every door speaks: sorted keys, compact, UTF-8, no newline at the end."""
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -7,11 +7,6 @@ from enum import StrEnum
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import ProjectId, name, shown
 
-LABEL_PROJECT = "rdev.orchard9.ai/project"
-LABEL_NAME = "rdev.orchard9.ai/name"
-LABEL_INSTALLATION = "rdev.orchard9.ai/installation"
-LABEL_ID = "rdev.orchard9.ai/id"
-
 
 class ProjectState(StrEnum):
     """Where a project is in its life."""
@@ -92,6 +87,20 @@ class ProjectStatus:
     unfinished: str  # the operation that was cut off, if any, else empty
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a multi-step operation would do, without doing it."""
+
+    project: str
+    would: str
+    steps: tuple[str, ...]
+
+
 def pod_name(project: str, id: str) -> str:
     """Return the deterministic name of a project's pod."""
     return f"rdev-{project}-{id[-8:]}"
+
+
+def ownership(project: Project, installation: str) -> dict[str, str]:
+    """Return what stands on everything that belongs to a project: whose it is, and which record it is for."""
+    return {"installation": installation, "id": project.id, "name": project.name}

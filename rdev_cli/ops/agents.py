@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rdev_cli.domain.agent import AgentSpec, AgentTask
 from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState, Launch
-from rdev_cli.domain.errors import Unavailable
+from rdev_cli.domain.errors import Cancelled, Failed, OutcomeUnknown, Partial, TimedOut, Unavailable
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import commands, known, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
@@ -24,15 +24,12 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
     if program is None:
         raise Unavailable(
             f"{spec.agent} is not installed on this machine",
-            hint=f"install it, or say where it is: rdev context set NAME --agent {spec.agent}=PATH; rdev demo shows the job without it",
+            hint=f"install it, or say where it is: rdev context set NAME --agent-path {spec.agent}=PATH; rdev demo shows the job without it",
             code="TOOL_MISSING",
             tool=spec.agent,
         )
     for other in world.store.commands(project=project.name, states=OPEN):
         commands.follow(world, other, wait=0)  # one that ended while nobody looked holds nothing up
-    notes = list(commands.revive(world, project))
-    if not workspaces.bring_in(world, project):
-        notes.append(f"the repository and the work tree of {project.name} both moved on; this run's commit will go to a branch of its own")
     command = Command(
         id=CommandId(world.new_id("cmd")), project=project.name, project_id=project.id, kind=CommandKind.AGENT, argv=(spec.agent, spec.prompt[:2000]),
         state=CommandState.RUNNING, actor=world.actor, created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds,
@@ -51,11 +48,65 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
         commit=_subject(spec.prompt) if spec.commit else "",
         tools=program.paths,
     )
-    running = commands.start(world, project, command, launch, exclusive=True)
+
+    def bring_in() -> tuple[str, ...]:
+        if workspaces.bring_in(world, project):
+            return ()
+        return (f"the repository and the work tree of {project.name} both moved on; this run's commit will go to a branch of its own",)
+
+    running = commands.start(world, project, command, launch, alone=bring_in)
     if running.input is not None:
         running.input.write(spec.prompt.encode("utf-8", "replace"))
         running.input.finish()
-    return replace(running, input=None, notes=(*notes, *running.notes))
+    return replace(running, input=None)
+
+
+def verdict(world: World, command: Command) -> None:
+    """Raise what a run that did not end well means to whoever asked for it; nothing for one that did its work.
+
+    Partial when its commit did not reach the branch, Cancelled, OutcomeUnknown, TimedOut, or Failed with the agent's own words.
+    """
+    look = f"rdev git {command.project} -- status"
+    if command.state in OPEN:
+        return
+    if command.state is CommandState.COMPLETED:
+        if command.reason == "undelivered":
+            raise Partial(
+                "the agent's commit could not be brought to the repository; it is in the pod",
+                left=(command.project,),
+                hint=f"rdev events --subject {command.id} says why; the next run of an agent takes it along",
+                code="UNDELIVERED",
+            )
+        if command.delivered.startswith("rdev/rescue/"):
+            raise Partial(
+                f"the branch had moved on meanwhile, so the commit went to {command.delivered}",
+                left=(command.delivered,),
+                hint=f"merge it where you work: git merge origin/{command.delivered}",
+                code="RESCUED",
+                branch=command.delivered,
+            )
+        return
+    if command.state is CommandState.CANCELLED:
+        raise Cancelled(f"{command.id} was cancelled", hint=f"the work tree is as it was left: {look}", command=command.id)
+    if command.state is CommandState.LOST:
+        raise OutcomeUnknown(f"{command.id} ended without a record", hint=f"look at the work tree: {look}", command=command.id)
+    if command.reason == "timeout":
+        raise TimedOut(
+            f"{command.id} was stopped at its time limit",
+            hint="give more time with --timeout; the work tree is as it was left",
+            command=command.id,
+        )
+    if command.reason == "setup":
+        raise Failed(
+            f"{command.agent} could not be started", hint="rdev doctor looks for the cause", code="AGENT_FAILED", command=command.id
+        )
+    raise Failed(
+        f"{command.agent} ended badly (exit code {command.exit_code})",
+        hint=f"the work tree is as it was left: {look}",
+        code="AGENT_FAILED",
+        command=command.id,
+        said=command.answer or world.spool.read(command.id, "err", 0, 1 << 16).decode(errors="replace")[-2000:],
+    )
 
 
 def _subject(prompt: str) -> str:

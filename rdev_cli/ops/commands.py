@@ -11,6 +11,7 @@ from rdev_cli.domain.command import (
     PAGE,
     Command,
     CommandKind,
+    CommandOutput,
     CommandState,
     Ending,
     ExecSpec,
@@ -19,13 +20,14 @@ from rdev_cli.domain.command import (
     Progress,
     with_output,
 )
-from rdev_cli.domain.errors import Conflict, RdevError
+from rdev_cli.domain.errors import Conflict, NotFound, RdevError
+from rdev_cli.domain.page import Page
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import known, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
@@ -56,12 +58,19 @@ def run(world: World, spec: ExecSpec) -> Running:
     return start(world, project, command, launch)
 
 
-def start(world: World, project: Project, command: Command, launch: Launch, *, exclusive: bool = False) -> Running:
-    """Record a command, then start it; a failure to start it is recorded too."""
+def start(
+    world: World, project: Project, command: Command, launch: Launch, *, alone: Callable[[], tuple[str, ...]] | None = None
+) -> Running:
+    """Record a command, then start it; a failure to start it is recorded too.
+
+    `alone` makes it the only one of its kind in the work tree (else Conflict BUSY, naming the other), and is called
+    once that is sure, before anything runs; it returns words for people.
+    """
     notes = revive(world, project)
+    _sweep(world)
     try:
         with world.store.transaction() as tx:
-            if exclusive:
+            if alone is not None:
                 # until its command is settled; a year is longer than any limit
                 tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
             tx.put_command(command)
@@ -78,8 +87,10 @@ def start(world: World, project: Project, command: Command, launch: Launch, *, e
             command=other,
         ) from e
     try:
+        if alone is not None:
+            notes += alone()
         started: Started = world.cluster.start(project, launch)
-    except RdevError:
+    except BaseException:  # a Ctrl-C too: nothing runs, and the work tree must be free again
         settle(world, project, command, Progress(stdout=0, stderr=0, outcome=Outcome(code=125, ending=Ending.SETUP)))
         raise
     return Running(command, started.input, (*notes, started.note) if started.note else notes)
@@ -99,16 +110,16 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
 
 
 @operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
-def follow(world: World, command: Command, *, wait: float) -> tuple[Command, Progress]:
+def follow(world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float) -> tuple[Command, Progress]:
     """Follow a command's output from any byte on, and return its outcome.
 
-    One page: brings the spool up to date, waits at most `wait` seconds for news, and settles the command once its
-    outcome is known. Any number may follow; each event of an agent is told to the journal once.
+    One page: brings the spool up to date, waits at most `wait` seconds for news (bytes beyond `after`: stdout, stderr), and
+    settles the command once its outcome is known. Any number may follow; each event of an agent is told to the journal once.
     """
     project = world.store.find_project(command.project)
     if command.state not in OPEN or project is None:
         return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
-    progress = world.cluster.advance(project, command.id, wait=wait)
+    progress = world.cluster.advance(project, command.id, after=after, wait=wait)
     if command.kind is CommandKind.AGENT:
         _tell(world, command)
     if progress.outcome is not None:
@@ -194,13 +205,30 @@ def reconcile(world: World, project: str = "") -> None:
 
 
 @operation("command.list", Scope.PROJECTS_READ)
-def list_(world: World, *, project: str = "", running: bool = False, limit: int = 50) -> Sequence[Command]:
-    """List commands, newest first."""
+def list_(world: World, *, project: str = "", running: bool = False, before: str = "", limit: int = 50) -> Page[Command]:
+    """List commands, newest first.
+
+    Returns a page of those older than `before` (an id), whose `next` is what to give as `before`. Brings up to date what ended
+    while nobody looked, and forgets output that is too old to be kept.
+    """
     if project:
         known.project(world, project)
     reconcile(world, project)
-    world.spool.sweep([c.id for c in world.store.commands(states=OPEN, limit=1000)])
-    return world.store.commands(project=project, states=OPEN if running else (), limit=limit)
+    _sweep(world)
+    found = world.store.commands(project=project, states=OPEN if running else (), before=before, limit=limit + 1)
+    return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
+
+
+def _sweep(world: World) -> None:
+    world.spool.sweep(lambda: [c.id for c in world.store.commands(states=OPEN, limit=1000)])
+
+
+def newest(world: World, project: str) -> Command:
+    """Return a project's newest command; NotFound if it has run none."""
+    found = list_(world, project=project, limit=1).items
+    if not found:
+        raise NotFound(f"no command has run in {project} yet", hint=f"rdev exec {project} -- ls", project=project)
+    return found[0]
 
 
 @operation("command.show", Scope.PROJECTS_READ)
@@ -210,17 +238,13 @@ def show(world: World, command: str) -> Command:
 
 
 @operation("command.output", Scope.PROJECTS_READ)
-def output(world: World, command: Command) -> dict[str, object]:
-    """Show what a command printed so far, at most 1 MiB a stream."""
-    return with_output(command, *(_page(world, command.id, stream) for stream in ("out", "err")))
+def output(world: World, command: Command, *, offset: int = 0, stderr_offset: int = 0) -> CommandOutput:
+    """Show what a command printed so far.
 
-
-def _page(world: World, id: str, stream: str) -> bytes:
-    try:
-        with world.spool.path(id, stream).open("rb") as file:
-            return file.read(PAGE + 1)
-    except FileNotFoundError:
-        return b""
+    At most 1 MiB of each stream, from a byte on; the answer says from which bytes to go on.
+    """
+    out, err = (world.spool.read(command.id, stream, at, PAGE + 1) for stream, at in (("out", offset), ("err", stderr_offset)))
+    return with_output(command, out, err, offset=offset, stderr_offset=stderr_offset)
 
 
 @operation("command.cancel", Scope.PROJECTS_EXECUTE)
@@ -245,8 +269,10 @@ def _end(world: World, command: Command, wait: float) -> Command:
     end = world.clock.monotonic() + wait
     if command.state in OPEN:
         ask_to_stop(world, command)
+    seen = (-1, -1)
     while command.state in OPEN and world.clock.monotonic() < end:
-        command, _ = follow(world, command, wait=0.2)
+        command, progress = follow(world, command, after=seen, wait=0.2)
+        seen = progress.stdout, progress.stderr
     return command
 
 

@@ -33,7 +33,7 @@ def _agent(world: World, agent: Agent) -> Check:
     """Look at an agent by asking it for its version from inside an empty pod: what is not shown there cannot run there."""
     name, program = f"agent.{agent.name}", agent.program()
     if program is None:
-        hint = f"install it, or say where it is: rdev context set NAME --agent {agent.name}=PATH"
+        hint = f"install it, or say where it is: rdev context set NAME --agent-path {agent.name}=PATH"
         return Check(name=name, verdict=Verdict.WARNING, found="not on this machine", hint=hint)
     try:
         code, said = world.cluster.attempt((*program.argv, "--version"), tools=program.paths, network=False, timeout=STANDARD)

@@ -15,7 +15,10 @@ from rdev_cli.domain.operation import Lease, Operation, OperationState, StepStat
 from rdev_cli.domain.values import OperationId
 from rdev_cli.ports import World
 from rdev_cli.ports.store import Writing
-from rdev_cli.ports.timing import ORCHESTRATION
+from rdev_cli.ports.timing import LONG_RUNNING, ORCHESTRATION
+
+# Longer than any step may take: its calls have limits of their own. A holder that died is told by its process, not by this.
+HELD = 3 * LONG_RUNNING + ORCHESTRATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Step:
     """One step: `do` may be repeated and finds what is there; `undo` may find nothing."""
 
     name: str
+    words: str  # what a plan says it would do
     do: Callable[[], object]
     undo: Callable[[], object]
 
@@ -34,7 +38,7 @@ def lease(world: World, name: str) -> Iterator[Lease]:
     while True:
         try:
             with world.store.transaction() as tx:
-                held = tx.take(name, owner=owner, seconds=ORCHESTRATION)
+                held = tx.take(name, owner=owner, seconds=HELD)
             break
         except Conflict as e:
             if e.code != "BUSY" or world.clock.monotonic() >= end:
@@ -64,9 +68,10 @@ def carry(
     *,
     done: Callable[[Writing], None],
     undone: Callable[[Writing], None],
+    failed: Callable[[Writing], None],
     finish: str,
 ) -> None:
-    """Do the steps; `done` or `undone` write the record's end in the transaction that ends the operation.
+    """Do the steps; `done`, `undone` or `failed` (to undo) write the record's end in the transaction that ends the operation.
 
     Partial if something could not be undone, with `finish` as the command that clears it up.
     """
@@ -75,7 +80,7 @@ def carry(
         for position, step in enumerate(steps):
             world.stop.check(f"{operation.kind} {operation.subject}")
             with world.store.transaction() as tx:
-                tx.hold(held, ORCHESTRATION)
+                tx.hold(held, HELD)
                 if position:
                     tx.put_step(operation.id, position - 1, steps[position - 1].name, StepState.DONE)
                 tx.put_step(operation.id, position, step.name, StepState.INTENT)
@@ -83,13 +88,13 @@ def carry(
             step.do()
         world.stop.check(f"{operation.kind} {operation.subject}")
         with world.store.transaction() as tx:
-            tx.hold(held, ORCHESTRATION)
+            tx.hold(held, HELD)
             done(tx)
             tx.end_operation(operation.id, OperationState.DONE)
     except BaseException as error:
         if isinstance(error, Conflict) and error.code == "LEASE_LOST":
             raise  # somebody else carries it on: nothing of theirs may be undone
-        _undo(world, held, operation, steps[:reached], error, undone=undone, finish=finish)
+        _undo(world, held, operation, steps[:reached], error, undone=undone, failed=failed, finish=finish)
         raise
 
 
@@ -101,6 +106,7 @@ def _undo(
     error: BaseException,
     *,
     undone: Callable[[Writing], None],
+    failed: Callable[[Writing], None],
     finish: str,
 ) -> None:
     left: list[str] = []
@@ -112,11 +118,13 @@ def _undo(
             left.append(f"{step.name}: {e}")
             state = StepState.UNDO_FAILED
         with world.store.transaction() as tx:
-            tx.hold(held, ORCHESTRATION)
+            tx.hold(held, HELD)
             tx.put_step(operation.id, position, step.name, state)
     with world.store.transaction() as tx:
-        tx.hold(held, ORCHESTRATION)
+        tx.hold(held, HELD)
         if left:
+            failed(tx)
+            _tell(tx, operation, "undo_failed", left)
             tx.end_operation(operation.id, OperationState.UNDO_FAILED)
         else:
             undone(tx)
@@ -126,11 +134,16 @@ def _undo(
         raise Partial(f"{why}; not everything could be undone: {'; '.join(left)}", left=tuple(left), hint=finish) from error
 
 
+def _tell(tx: Writing, operation: Operation, what: str, left: Sequence[str]) -> None:
+    noun, _, name = operation.subject.partition(":")
+    tx.append(f"{noun}.{what}", name, {"operation": operation.id, "left": list(left)})
+
+
 def clear(
     world: World,
     held: Lease,
     operation: Operation,
-    steps: Sequence[tuple[str, Callable[[], object]]],
+    steps: Sequence[Step],
     *,
     done: Callable[[Writing], None],
     finish: str,
@@ -141,25 +154,26 @@ def clear(
     """
     left: list[str] = []
     cause: Exception | None = None
-    for position, (name, do) in enumerate(steps):
+    for position, step in enumerate(steps):
         world.stop.check(f"{operation.kind} {operation.subject}")
         with world.store.transaction() as tx:
-            tx.hold(held, ORCHESTRATION)
-            tx.put_step(operation.id, position, name, StepState.INTENT)
+            tx.hold(held, HELD)
+            tx.put_step(operation.id, position, step.name, StepState.INTENT)
         try:
-            do()
+            step.do()
         except RdevError as e:
-            left.append(f"{name}: {e.message}")
+            left.append(f"{step.name}: {e.message}")
             cause = e
         except OSError as e:
-            left.append(f"{name}: {e}")
+            left.append(f"{step.name}: {e}")
             cause = e
     if left:
         with world.store.transaction() as tx:
-            tx.hold(held, ORCHESTRATION)
+            tx.hold(held, HELD)
+            _tell(tx, operation, "delete_failed", left)
             tx.end_operation(operation.id, OperationState.UNDO_FAILED)
         raise Partial(f"not everything could be removed: {'; '.join(left)}", left=tuple(left), hint=finish) from cause
     with world.store.transaction() as tx:
-        tx.hold(held, ORCHESTRATION)
+        tx.hold(held, HELD)
         done(tx)
         tx.end_operation(operation.id, OperationState.DONE)

@@ -30,7 +30,7 @@ def project(world: World, text: str) -> Project:
 def ready(world: World, text: str) -> Project:
     """Return a project that can take work; Conflict, with what to type, if it is half made or half gone."""
     found = project(world, text)
-    if found.state is ProjectState.CREATING:
+    if found.state in (ProjectState.CREATING, ProjectState.FAILED):
         raise Conflict(
             f"{text} is not whole yet",
             hint=f"rdev project create {text} goes on with it, rdev project delete {text} clears it",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict
-from rdev_cli.domain.project import Project, ProjectState, ProjectStatus, pod_name
+from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Pace, Scope, operation
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.ops.ensure import Step
     from rdev_cli.ports import World
     from rdev_cli.ports.store import Writing
 
@@ -27,8 +28,7 @@ def create(world: World, spec: ProjectSpec) -> Project:
     the same values continue or return what is there. Conflict if it exists with other values, naming the field;
     a failure or a stop undoes everything.
     """
-    from rdev_cli.ops import workspaces
-    from rdev_cli.ops.ensure import Step, begin, carry, lease
+    from rdev_cli.ops.ensure import begin, carry, lease
 
     if spec.source:
         spec = replace(spec, source=world.forge.check_source(spec.source))
@@ -38,33 +38,18 @@ def create(world: World, spec: ProjectSpec) -> Project:
             _same(found, spec)
             if found.state is ProjectState.READY:
                 return found
-        now = world.clock.now()
-        if found is None:
-            id = ProjectId(world.new_id("prj"))
-            found = Project(
-                id=id, name=spec.name, description=spec.description, source=spec.source, network=spec.network,
-                state=ProjectState.CREATING, pod=pod_name(spec.name, id), repository=world.forge.url(spec.name), branch="main",
-                created_at=now, updated_at=now,
-            )  # fmt: skip
-        project = found
+        project = found or _fresh(world, spec)
         unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
         intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})
         with world.store.transaction() as tx:
-            tx.put_project(project)
+            tx.put_project(replace(project, state=ProjectState.CREATING))
             if not unfinished:
                 tx.put_operation(intent)
                 tx.append("project.requested", spec.name, {"id": project.id, "source": spec.source})
-
-        def fill() -> None:
-            nonlocal project
-            if project.source:
-                project = replace(project, branch=world.forge.take(project, project.source, world.stop))
-            else:
-                world.forge.seed(project, world.shelf.skeleton({"name": project.name, "description": project.description}))
+        making = _Making(world, project)
 
         def done(tx: Writing) -> None:
-            nonlocal project
-            project = replace(project, state=ProjectState.READY, updated_at=world.clock.now())
+            project = making.project = replace(making.project, state=ProjectState.READY, updated_at=world.clock.now())
             tx.put_project(project)
             tx.append("project.created", project.name, {"id": project.id, "repository": project.repository, "pod": project.pod})
 
@@ -72,24 +57,72 @@ def create(world: World, spec: ProjectSpec) -> Project:
             tx.drop_project(project)
             tx.append("project.undone", project.name, {"id": project.id})
 
+        def failed(tx: Writing) -> None:
+            tx.put_project(replace(project, state=ProjectState.FAILED, updated_at=world.clock.now()))
+
+        carry(world, held, intent, making.steps(), done=done, undone=undone, failed=failed, finish=f"rdev project delete {spec.name}")
+        return making.project
+
+
+class _Making:
+    """The steps that make a project; its branch is known once its repository is filled."""
+
+    def __init__(self, world: World, project: Project) -> None:
+        self.world, self.project = world, project
+
+    def fill(self) -> None:
+        world, project = self.world, self.project
+        if project.source:
+            self.project = replace(project, branch=world.forge.take(project, project.source, world.stop))
+        else:
+            world.forge.seed(project, world.shelf.skeleton({"name": project.name, "description": project.description}))
+
+    def steps(self) -> Sequence[Step]:
+        from rdev_cli.ops import workspaces
+        from rdev_cli.ops.ensure import Step
+
+        world, project = self.world, self.project
+        start = f"take history and branches from {project.source}" if project.source else "commit the skeleton"
+
         def nothing() -> None:
             """Undone together with the step before it."""
 
-        carry(
-            world,
-            held,
-            intent,
-            [
-                Step("repository", lambda: world.forge.ensure_repository(project), lambda: world.forge.delete_repository(project)),
-                Step("first commit", fill, nothing),
-                Step("pod", lambda: world.cluster.ensure_pod(project), lambda: world.cluster.delete_pod(project)),
-                Step("work tree", lambda: workspaces.bring_in(world, project, fresh=True), nothing),
-            ],
-            done=done,
-            undone=undone,
-            finish=f"rdev project delete {spec.name}",
-        )
-        return project
+        return [
+            Step(
+                "repository",
+                f"make the repository {project.repository}",
+                lambda: world.forge.ensure_repository(project),
+                lambda: world.forge.delete_repository(project),
+            ),
+            Step("first commit", start, self.fill, nothing),
+            Step(
+                "pod", f"make the pod {project.pod}", lambda: world.cluster.ensure_pod(project), lambda: world.cluster.delete_pod(project)
+            ),
+            Step("work tree", "check the work tree out into it", lambda: workspaces.bring_in(world, self.project, fresh=True), nothing),
+        ]
+
+
+def _fresh(world: World, spec: ProjectSpec) -> Project:
+    id, now = ProjectId(world.new_id("prj")), world.clock.now()
+    return Project(
+        id=id, name=spec.name, description=spec.description, source=spec.source, network=spec.network,
+        state=ProjectState.CREATING, pod=pod_name(spec.name, id), repository=world.forge.url(spec.name), branch="main",
+        created_at=now, updated_at=now,
+    )  # fmt: skip
+
+
+def plan_create(world: World, spec: ProjectSpec) -> Plan:
+    """Return what `create` would do now, changing nothing; it raises what `create` would refuse."""
+    if spec.source:
+        spec = replace(spec, source=world.forge.check_source(spec.source))
+    found = world.store.find_project(spec.name)
+    if found is not None:
+        _same(found, spec)
+        if found.state is ProjectState.READY:
+            return Plan(project=spec.name, would=f"leave {spec.name} as it is: it is there", steps=())
+    world.cluster.ready()
+    steps = _Making(world, found or _fresh(world, spec)).steps()
+    return Plan(project=spec.name, would=f"{'go on with' if found else 'create'} {spec.name}", steps=tuple(s.words for s in steps))
 
 
 def _same(found: Project, spec: ProjectSpec) -> None:
@@ -145,7 +178,6 @@ def delete(world: World, project: str) -> Project:
     Everything is attempted; Partial joins what failed, and the same command goes on. The journal keeps its history.
     """
     from rdev_cli.domain.operation import OperationState
-    from rdev_cli.ops import commands
     from rdev_cli.ops.ensure import begin, clear, lease
 
     known.project(world, project)
@@ -158,6 +190,7 @@ def delete(world: World, project: str) -> Project:
             tx.put_project(replace(found, state=ProjectState.DELETING, updated_at=world.clock.now()))
             if not mine:
                 tx.put_operation(intent)
+                tx.append("project.delete_requested", project, {"id": found.id})
 
         def done(tx: Writing) -> None:
             tx.drop_project(found)
@@ -165,16 +198,26 @@ def delete(world: World, project: str) -> Project:
                 tx.end_operation(other.id, OperationState.UNDONE)  # what was cut off is cleared with it
             tx.append("project.deleted", project, {"id": found.id})
 
-        clear(
-            world,
-            held,
-            intent,
-            [
-                ("commands", lambda: commands.end_all(world, found)),
-                ("pod", lambda: world.cluster.delete_pod(found)),
-                ("repository", lambda: world.forge.delete_repository(found)),
-            ],
-            done=done,
-            finish=f"rdev project delete {project}",
-        )
+        clear(world, held, intent, _removing(world, found), done=done, finish=f"rdev project delete {project}")
         return found
+
+
+def _removing(world: World, project: Project) -> Sequence[Step]:
+    from rdev_cli.ops import commands
+    from rdev_cli.ops.ensure import Step
+
+    def nothing() -> None:
+        """A removal is not undone."""
+
+    return [
+        Step("commands", f"end the commands of {project.name} and forget their output", lambda: commands.end_all(world, project), nothing),
+        Step("pod", f"remove the pod {project.pod} with the work tree", lambda: world.cluster.delete_pod(project), nothing),
+        Step("repository", f"remove the repository {project.repository}", lambda: world.forge.delete_repository(project), nothing),
+    ]
+
+
+def plan_delete(world: World, project: str) -> Plan:
+    """Return what `delete` would do now, changing nothing."""
+    found = known.project(world, project)
+    steps = (*(step.words for step in _removing(world, found)), "forget the record; the journal keeps its history")
+    return Plan(project=project, would=f"delete {project}", steps=steps)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -73,8 +73,8 @@ class Cluster(Protocol):
         """
         ...
 
-    def advance(self, project: Project, id: str, *, wait: float) -> Progress:
-        """Bring the local spool up to date, waiting at most `wait` seconds for news.
+    def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
+        """Bring the local spool up to date, waiting at most `wait` seconds for news: bytes beyond `after` (stdout, stderr), or the end.
 
         The outcome comes from the runner's exit record alone; Ending.LOST when there can be none any more.
         """
@@ -116,10 +116,17 @@ class Spool(Protocol):
         """Return the file of a stream (`out` or `err`), which may not exist yet."""
         ...
 
+    def read(self, id: str, stream: str, offset: int, limit: int) -> bytes:
+        """Return at most `limit` bytes of a stream from a byte on, empty where there is none."""
+        ...
+
     def drop(self, id: str) -> None:
         """Forget a command's output."""
         ...
 
-    def sweep(self, keep: Sequence[str]) -> int:
-        """Forget what is older than 7 days and not named in keep; return how many commands that were."""
+    def sweep(self, keep: Callable[[], Sequence[str]]) -> int:
+        """Forget what is older than 7 days, and the oldest of what is over the bound, but nothing that `keep` names.
+
+        At most once an hour; returns how many commands were forgotten.
+        """
         ...

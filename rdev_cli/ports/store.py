@@ -80,8 +80,8 @@ class Store(Protocol):
         """Return commands whose id begins so, at most two: enough to tell a unique one."""
         ...
 
-    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), limit: int = 100) -> Sequence[Command]:
-        """Return commands, newest first."""
+    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100) -> Sequence[Command]:
+        """Return commands, newest first; with `before`, those with a lesser id."""
         ...
 
     def parsed(self, command: str) -> int:

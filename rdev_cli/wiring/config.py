@@ -339,7 +339,9 @@ class Config:
             path = os.path.abspath(os.path.expanduser(value))
             if not os.access(path, os.X_OK) or os.path.isdir(path):
                 raise Invalid(
-                    f"{shown(value)} is not a program", hint=f"give the path of {agent}: --agent {agent}=/path/to/{agent}", field="agent"
+                    f"{shown(value)} is not a program",
+                    hint=f"give the path of {agent}: --agent-path {agent}=/path/to/{agent}",
+                    field="agent",
                 )
             entry["path"] = path
         else:

@@ -1,10 +1,9 @@
-"""rdev's own log: to stderr with -v, to a bounded file with --log-file, text or JSON (RDEV_LOG_FORMAT=json)."""
+"""rdev's own log: to stderr with -v, to a bounded file with --log-file, text or JSON."""
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -42,9 +41,9 @@ def log() -> logging.Logger:
     return logging.getLogger("rdev")
 
 
-def set_up(*, verbose: bool, file: str, environ: Mapping[str, str]) -> None:
+def set_up(*, verbose: bool, file: str, json_lines: bool) -> None:
     """Send the log where it is wanted."""
-    logger, formatter = log(), _Json() if environ.get("RDEV_LOG_FORMAT") == "json" else _Text()
+    logger, formatter = log(), _Json() if json_lines else _Text()
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback

@@ -52,7 +52,7 @@ def _until(done: Callable[[], object], seconds: float = 30) -> None:
 @pytest.fixture
 def agent(rdev, project) -> str:
     """A project, and an agent for it that is quick and does what its prompt says."""
-    assert rdev("context", "set", "local", "--agent", f"claude={SUPPORT / 'claude'}").returncode == 0
+    assert rdev("context", "set", "local", "--agent-path", f"claude={SUPPORT / 'claude'}").returncode == 0
     return project
 
 
@@ -275,7 +275,7 @@ def test_without_isolation_the_agent_gets_no_shell(rdev, home, tmp_path):
     stand_in = tmp_path / "claude"
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{seen}\nexec {SUPPORT / "claude"} "$@"\n')
     stand_in.chmod(0o755)
-    assert rdev("context", "set", "local", "--isolation", "none", "--agent", f"claude={stand_in}").returncode == 0
+    assert rdev("context", "set", "local", "--isolation", "none", "--agent-path", f"claude={stand_in}").returncode == 0
     assert rdev("project", "create", "shop").returncode == 0
     assert rdev("claude", "shop", "add a page").returncode == 0
     assert "Bash" not in seen.read_text()

@@ -32,7 +32,7 @@ SLEEPS = (
 def claude(rdev, project) -> str:
     """A project whose agent is the real binary; a machine without it fails."""
     binary = Path(os.environ["RDEV_LAB_BIN"]) / "claude"
-    set_ = rdev("context", "set", "local", "--agent", f"claude={binary}")
+    set_ = rdev("context", "set", "local", "--agent-path", f"claude={binary}")
     assert set_.returncode == 0, set_.stderr
     return project
 

@@ -25,7 +25,7 @@ class Bundled:
         """Return the program, which is always here."""
         front, shown = interpreter()
         script = str(Path(__file__).resolve().with_name("bundled.py"))
-        return Program(agent=self.name, argv=(*front, script), paths=(*shown, script), bundled=True)
+        return Program(agent=self.name, argv=(*front, script), paths=(*shown, script))
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
         """Return the command line for a task; the prompt comes by stdin."""

@@ -21,6 +21,7 @@ from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_wh
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
+from rdev_cli.domain.project import ownership
 from rdev_cli.ports.cluster import Ran, Started
 
 if TYPE_CHECKING:
@@ -86,22 +87,18 @@ class LocalCluster:
         self._installation, self._isolation, self.shown, self._caller = installation, isolation, tuple(shown), caller
         self.isolated = isolation != "none"
         self._own: dict[str, subprocess.Popen[bytes]] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
 
     # pods
 
     def _pod(self, project: Project) -> Path:
         return self._pods / project.pod
 
-    def _mark(self, project: Project) -> dict[str, str]:
-        return {"installation": self._installation, "id": project.id, "name": project.name}
-
     def pod_present(self, project: Project) -> bool:
         try:
             found = json.loads((self._pod(project) / "pod.json").read_bytes())
         except (OSError, ValueError):
             return False
-        if found != self._mark(project):
+        if found != ownership(project, self._installation):
             raise Conflict(
                 f"the pod {project.pod} belongs to another project or installation",
                 hint="rdev project list shows this installation's projects",
@@ -120,7 +117,7 @@ class LocalCluster:
             return False
         pod = private_folder(self._pod(project))
         sandbox.furnish(pod)
-        write_whole(pod / "pod.json", json.dumps(self._mark(project)).encode())  # last: from here on it is whole
+        write_whole(pod / "pod.json", json.dumps(ownership(project, self._installation)).encode())  # last: from here on it is whole
         return True
 
     def delete_pod(self, project: Project) -> bool:
@@ -229,7 +226,7 @@ class LocalCluster:
             return None
         raise Unavailable(f"the runner could not start: {line or 'no answer'}", hint="rdev doctor looks for the cause", path=str(folder))
 
-    def advance(self, project: Project, id: str, *, wait: float) -> Progress:  # noqa: ARG002 -- one machine, one spool
+    def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:  # noqa: ARG002 -- one machine, one spool
         folder, own = self._spool / id, self._own.get(id)
         end, nap = time.monotonic() + wait, 0.002
         while True:
@@ -238,7 +235,7 @@ class LocalCluster:
             outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
             sizes = runner.size(folder / "out"), runner.size(folder / "err")
             left = end - time.monotonic()
-            if outcome is None and left > 0 and sizes == self._seen.get(id, (0, 0)):
+            if outcome is None and left > 0 and sizes == after:
                 if own is not None and own.stdout is not None:
                     if select.select([own.stdout], [], [], min(left, nap))[0]:
                         own.wait()  # the pipe closes when all is written
@@ -249,9 +246,9 @@ class LocalCluster:
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and sizes == self._seen.get(id, (0, 0)) and not runner.alive(folder):
+            if outcome is None and not runner.alive(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
-            self._seen[id] = sizes
+                sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
                 self._forget(id)
             return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome)
@@ -285,9 +282,9 @@ class LocalCluster:
                     if not started.input.write(chunk):
                         break
                 started.input.finish()
-            progress = self.advance(project, id, wait=timeout + launch.grace_seconds + 5)
-            while progress.outcome is None:
-                progress = self.advance(project, id, wait=1.0)
+            progress = self.advance(project, id, wait=0)
+            while progress.outcome is None:  # its limit ends it
+                progress = self.advance(project, id, after=(progress.stdout, progress.stderr), wait=timeout)
             errors = runner.read(folder / "err", 0, 1 << 16)
             if progress.outcome.ending is not Ending.EXITED:
                 raise Unavailable(

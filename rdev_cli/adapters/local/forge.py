@@ -13,7 +13,7 @@ from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_wh
 from rdev_cli.adapters.shared.git import git
 from rdev_cli.domain.codec import moment
 from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound
-from rdev_cli.domain.project import Commit, Project
+from rdev_cli.domain.project import Commit, Project, ownership
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import LONG_RUNNING, Stop
@@ -36,9 +36,6 @@ class LocalForge:
     def url(self, project: str) -> str:
         return str(self._path(project))
 
-    def _mark(self, project: Project) -> dict[str, str]:
-        return {"installation": self._installation, "id": project.id, "name": project.name}
-
     def _present(self, project: Project) -> bool:
         try:
             found = json.loads((self._path(project.name) / "rdev.json").read_bytes())
@@ -47,7 +44,7 @@ class LocalForge:
                 found = None
             else:
                 return False
-        if found != self._mark(project):
+        if found != ownership(project, self._installation):
             raise Conflict(
                 f"the repository {self._path(project.name)} is not this project's",
                 hint="move it away, or take another project name",
@@ -62,7 +59,7 @@ class LocalForge:
         # made whole under another name first: a repository without its mark is nobody's and would be in the way
         part = private_folder(self._folder / f".new-{project.id}")
         git(part, "init", "--quiet", "--bare", "--template=", f"--initial-branch={project.branch}", "--end-of-options", str(part))
-        write_whole(part / "rdev.json", json.dumps(self._mark(project)).encode())
+        write_whole(part / "rdev.json", json.dumps(ownership(project, self._installation)).encode())
         os.rename(part, self._path(project.name))
 
     def seed(self, project: Project, files: Mapping[str, tuple[bytes, bool]]) -> None:
@@ -97,6 +94,12 @@ class LocalForge:
                 field="source",
             )
         path = os.path.realpath(source)
+        state = os.path.realpath(self._folder.parent.parent)
+        if path.startswith(f"{state}/") and path.removeprefix(f"{state}/").split("/")[1:2] != ["repos"]:
+            # what is in a pod is an agent's, and git on the host never runs there
+            raise Invalid(
+                f"{shown(source)} is rdev's own", hint="give the project's repository: rdev project show NAME -o json", field="source"
+            )
         if not os.path.isdir(path):
             raise NotFound(f"there is no folder {shown(source)}", hint="give a folder with a git repository, or a URL", source=source)
         code, _ = git(Path(path), "rev-parse", "--git-dir", ok=range(256))

@@ -17,8 +17,11 @@ def look(database: Database) -> list[Check]:
         source = connection.execute("select sqlite_source_id()").fetchone()[0]
         sound = [row[0] for row in connection.execute("pragma quick_check")]
         keys = connection.execute("pragma foreign_key_check").fetchall()
-        head = connection.execute("select seq, hash from journal_head").fetchone()
-        broken = _first_break(connection, head)
+        connection.execute("begin")  # lines and head as they were at one moment: somebody may be writing
+        try:
+            broken = _first_break(connection, head := connection.execute("select seq, hash from journal_head").fetchone())
+        finally:
+            connection.execute("rollback")
     version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
     return [
         Check(name="state.library", verdict=Verdict.OK, found=version)

@@ -29,7 +29,7 @@ def m001_foundation(db: Database) -> None:
             " input_tokens integer not null, output_tokens integer not null, cost_usd real not null, answer text not null,"
             " parsed integer not null default 0) strict"
         ),
-        "create index commands_by_project on commands (project_id, id)",
+        "create index commands_by_project on commands (project, id)",
         "create index commands_by_state on commands (state)",
         (
             "create table events (seq integer primary key, at text not null, kind text not null, subject text not null,"

@@ -141,8 +141,11 @@ class SqliteStore:
             )
             return [records.load("commands", row) for row in rows]
 
-    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), limit: int = 100) -> Sequence[Command]:
+    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100) -> Sequence[Command]:
         where, values = ["1"], list[Any]()
+        if before:
+            where.append("id < ?")
+            values.append(before)
         if project:
             where.append("project = ?")
             values.append(project)

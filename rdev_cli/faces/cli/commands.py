@@ -7,8 +7,10 @@ import typer
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import OPEN, CommandKind, status
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import id_like, shown
 from rdev_cli.faces.cli.arguments import one
-from rdev_cli.faces.cli.face import does, hand, noun
+from rdev_cli.faces.cli.face import checked, does, hand, noun
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
 
@@ -16,6 +18,13 @@ app = noun("Commands: durable runs, with an outcome and a replayable output.")
 
 Id = Annotated[str, typer.Argument(metavar="COMMAND", help="Its id, or a unique beginning of it.", show_default=False)]
 Whole = Annotated[str, typer.Argument(metavar="COMMAND", help="Its whole id.", show_default=False)]
+Offset = Annotated[int, typer.Option("--offset", min=0, help="From this byte of stdout on.")]
+StderrOffset = Annotated[int, typer.Option("--stderr-offset", min=0, help="From this byte of stderr on.")]
+
+
+def _id(value: str) -> None:
+    if not id_like(value, "cmd"):
+        raise Invalid(f"'{shown(value)}' is no command id", hint="rdev command list shows the ids: cmd_…")
 
 
 @does(app, "list", commands.list_)
@@ -23,11 +32,14 @@ def list_(
     ctx: typer.Context,
     project: Annotated[str | None, typer.Option("--project", "-p", metavar="PROJECT", help="Only this project's.")] = None,
     running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="COMMAND", help="Only those older than this one.", callback=checked(_id))
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many.")] = 50,
 ) -> None:
     chosen = "" if project is None else one(ctx, project)
-    found = commands.list_(hand(ctx).world(), project=chosen, running=running, limit=limit)
-    show(ctx, found, empty="no commands yet; run one: rdev exec PROJECT -- ls")
+    found = commands.list_(hand(ctx).world(), project=chosen, running=running, before=before or "", limit=limit)
+    show(ctx, found, empty="no commands yet; run one: rdev exec PROJECT -- ls", more="rdev command list --before {}")
 
 
 @does(app, "show", commands.show)
@@ -40,7 +52,8 @@ def output(
     ctx: typer.Context,
     command: Id,
     stderr: Annotated[bool, typer.Option("--stderr", help="What it wrote on stderr, instead of stdout.")] = False,
-    offset: Annotated[int, typer.Option("--offset", min=0, help="From this byte on.")] = 0,
+    offset: Offset = 0,
+    stderr_offset: StderrOffset = 0,
 ) -> None:
     from rdev_cli.faces.cli import live  # noqa: PLC0415
 
@@ -48,10 +61,10 @@ def output(
     world = here.world()
     found = commands.show(world, command)
     if not here.human:
-        show(ctx, commands.output(world, found))
+        show(ctx, commands.output(world, found, offset=offset, stderr_offset=stderr_offset))
         return
     _, progress = commands.follow(world, found, wait=0)
-    stream = live.Stream(world.spool.path(found.id, "err" if stderr else "out"), offset, live.to_fd(1))
+    stream = live.Stream(world.spool.path(found.id, "err" if stderr else "out"), stderr_offset if stderr else offset, live.to_fd(1))
     try:
         stream.pour(progress.stderr if stderr else progress.stdout)
     finally:
@@ -62,28 +75,24 @@ def output(
 def attach(
     ctx: typer.Context,
     command: Id,
-    offset: Annotated[int, typer.Option("--offset", min=0, help="From this byte of stdout on.")] = 0,
-    stderr_offset: Annotated[int, typer.Option("--stderr-offset", min=0, help="From this byte of stderr on.")] = 0,
+    offset: Offset = 0,
+    stderr_offset: StderrOffset = 0,
 ) -> None:
     """Replay and follow; it ends as the command ended, and Ctrl-C leaves the command running."""
-    from rdev_cli.faces.cli import live, running  # noqa: PLC0415
+    from rdev_cli.faces.cli import live  # noqa: PLC0415
 
     here = hand(ctx)
     world = here.world()
     found = known.command(world, command)
-    if found.kind is CommandKind.AGENT and here.human:
-        from rdev_cli.faces.cli.claude import look  # noqa: PLC0415
+    if found.kind is CommandKind.AGENT:
+        from rdev_cli.faces.cli.working import look  # noqa: PLC0415
 
-        raise typer.Exit(look(ctx, here, found, own=False))
+        return look(ctx, here, found, own=False)
     streams = None
     if here.human:
-        streams = (
-            live.Stream(world.spool.path(found.id, "out"), offset, live.to_fd(1)),
-            live.Stream(world.spool.path(found.id, "err"), stderr_offset, live.to_fd(2)),
-        )
+        streams = live.both(world, found.id, stdout=offset, stderr=stderr_offset)
     elif here.output == "jsonl":
-        streams = running._events(world, found)  # noqa: SLF001 -- exec's own way to tell bytes as lines
-        streams[0].offset, streams[1].offset = offset, stderr_offset
+        streams = live.lines(world, found, stdout=offset, stderr=stderr_offset)
     found = live.follow(here, world, found, streams, own=False)
     if here.output == "jsonl":
         emit(to_json({"type": "ended", **plain(found)}))

@@ -47,7 +47,7 @@ def use(ctx: typer.Context, name: Name) -> None:
     show(ctx, contexts.use(hand(ctx).world(), name))
 
 
-@does(app, "set", contexts.set_, epilog="rdev context set local --agent claude=~/bin/claude --show /opt/go")
+@does(app, "set", contexts.set_, epilog="rdev context set local --agent-path claude=~/bin/claude --show /opt/go")
 def set_(
     ctx: typer.Context,
     name: Name,
@@ -55,7 +55,7 @@ def set_(
     shown: Annotated[
         list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")
     ] = None,
-    agent: Annotated[list[str] | None, typer.Option("--agent", metavar="NAME=PATH", help="Where an agent's program is.")] = None,
+    agent_path: Annotated[list[str] | None, typer.Option("--agent-path", metavar="NAME=PATH", help="Where an agent's program is.")] = None,
     agent_env: Annotated[
         list[str] | None, typer.Option("--agent-env", metavar="NAME.VAR=VALUE", help="A variable for an agent; no secrets.")
     ] = None,
@@ -65,12 +65,13 @@ def set_(
         values["isolation"] = isolation
     if shown:
         values["show"] = "\n".join(shown)
-    for given, flag in ((agent, "--agent"), (agent_env, "--agent-env")):
+    for given, flag in ((agent_path, "--agent-path"), (agent_env, "--agent-env")):
         for pair in given or []:
             key, equals, value = pair.partition("=")
             if not equals or not value:
                 raise typer.BadParameter(f"'{pair}' has no value; write NAME=VALUE", param_hint=f"'{flag}'")
             values[f"agent.{key}"] = value
+    made = contexts.set_(hand(ctx).world(), name, values)
     if not values:
-        say("nothing to set; rdev context set --help shows what there is")
-    show(ctx, contexts.set_(hand(ctx).world(), name, values))
+        say(f"{name} is as it was, or new with the defaults; rdev context set --help shows what can be set")
+    show(ctx, made)

@@ -10,10 +10,10 @@ from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
-from rdev_cli.faces.cli import claude
 from rdev_cli.faces.cli.arguments import Isolation
 from rdev_cli.faces.cli.face import Hand, Verb, hand, noun, say, write
 from rdev_cli.faces.cli.show import clean, show
+from rdev_cli.faces.cli.working import watch
 from rdev_cli.ops import agents, commands, projects
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def demo(
         command = _work(here, world, project, chosen)
         if here.human:
             _look(world, project, command)
-        claude.verdict(world, command)
+        agents.verdict(world, command)
     except BaseException:
         if project is not None:
             _away(here, world, project, keep=False)
@@ -109,7 +109,7 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
         running = agents.run(world, spec)
         for note in running.notes:
             say(f"   note: {note}")
-        return claude.watch(here, world, running.command, into=sys.stdout, indent="   ")
+        return watch(here, world, running.command, into=sys.stdout, indent="   ")
 
 
 def _look(world: "Services", project: Project, command: Command) -> None:
@@ -132,7 +132,7 @@ def _away(here: Hand, world: "Services", project: Project, *, keep: bool) -> Non
         say(f"warning: {e.message}; {e.hint}")
     here.signal = signal
     if here.human:
-        left = commands.list_(world, running=True)
+        left = commands.list_(world, running=True).items
         write(sys.stdout, f"   gone: record, repository, pod{'' if left else '; nothing runs'}\n")
 
 

@@ -32,17 +32,16 @@ def events_(
         events.newest(world, subject=about, limit=limit) if after is None else events.read(world, after=after, subject=about, limit=limit)
     )
     if not follow:
-        more = page and events.read(world, after=page[-1].seq, subject=about, limit=1)
-        show(ctx, page, empty="nothing has happened yet", next_=str(page[-1].seq) if more else None)
+        show(ctx, page, empty="nothing has happened yet", more="rdev events --after {}")
         return
     start, first = after or 0, True
     while True:
-        if page and here.human:
-            write(sys.stdout, rows(page, wide=here.output == "wide", head=first))
-        elif page:
+        if page.items and here.human:
+            write(sys.stdout, rows(page.items, wide=here.output == "wide", head=first))
+        elif page.items:
             show(ctx, page)
-        if page:
-            first, start = False, page[-1].seq
+        if page.items:
+            first, start = False, page.items[-1].seq
         else:
             world.stop.wait(0.2)
         if world.stop.is_set():

@@ -80,7 +80,7 @@ class Hand:
         if self.options.get("verbose") or file:
             from rdev_cli.wiring.log import log, set_up  # noqa: PLC0415 -- costs more than a short command does
 
-            set_up(verbose=bool(self.options.get("verbose")), file=file, environ=os.environ)
+            set_up(verbose=bool(self.options.get("verbose")), file=file, json_lines=self.options.get("log_format") == "json")
             self.logs = True
             log().info("began", extra={"command": command, "argv": [word[:200] for word in self.words[:20]]})
 
@@ -185,6 +185,11 @@ def _format(value: str) -> None:
         raise Invalid(f"there is no format '{value}'", hint=f"one of {', '.join(FORMATS)}")
 
 
+def _log_format(value: str) -> None:
+    if value not in ("text", "json"):
+        raise Invalid(f"there is no log format '{value}'", hint="text or json")
+
+
 def _shared() -> list[TyperOption]:
     return [
         TyperOption(
@@ -203,6 +208,10 @@ def _shared() -> list[TyperOption]:
             param_decls=["log_file", "--log-file"], metavar="FILE", expose_value=False, callback=_keep("log_file"),
             help="Write the same to a file (bounded, 0600).",
         ),
+        TyperOption(
+            param_decls=["log_format", "--log-format"], metavar="KIND", expose_value=False, callback=_keep("log_format", _log_format),
+            help="text or json, for both.",
+        ),
     ]  # fmt: skip
 
 
@@ -216,7 +225,7 @@ class Verb(TyperCommand):
         self.params = [*self.params, *_shared()]
         for param in self.params:
             if isinstance(param, TyperOption) and param.name != "isolation":  # the settings read that one, to say where it came from
-                param.envvar = twin(max(param.opts, key=len))
+                param.envvar, param.show_envvar = twin(max(param.opts, key=len)), False  # the root's help tells of them
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line; the parser's braces around what must be given say nothing."""

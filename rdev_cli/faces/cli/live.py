@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import OPEN, Command, Progress
+from rdev_cli.domain.command import OPEN, Command, Progress, whole
 from rdev_cli.domain.errors import NotFound
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit
@@ -80,29 +80,41 @@ def to_fd(target: int) -> Callable[[int, int, int, bool], int]:
     return move
 
 
-def to_events(command: Command, stream: str, position: Callable[[], str]) -> Callable[[int, int, int, bool], int]:
+def both(world: "Services", id: str, *, stdout: int = 0, stderr: int = 0) -> tuple[Stream, Stream]:
+    """Return a command's two streams from these bytes on, to be poured into our own two."""
+    return Stream(world.spool.path(id, "out"), stdout, to_fd(1)), Stream(world.spool.path(id, "err"), stderr, to_fd(2))
+
+
+def lines(world: "Services", command: Command, *, stdout: int = 0, stderr: int = 0) -> tuple[Stream, Stream]:
+    """Return a command's two streams from these bytes on, to be told as JSON lines on stdout.
+
+    The `id` of a line is the position after it, `<stdout offset>-<stderr offset>`: whoever goes on from there gets every byte once.
+    """
+    pair: list[Stream] = []
+
+    def after(at: int, stream: str) -> str:
+        return f"{at}-{pair[1].offset}" if stream == "stdout" else f"{pair[0].offset}-{at}"
+
+    pair += [
+        Stream(world.spool.path(command.id, "out"), stdout, to_events(command, "stdout", after)),
+        Stream(world.spool.path(command.id, "err"), stderr, to_events(command, "stderr", after)),
+    ]
+    return pair[0], pair[1]
+
+
+def to_events(command: Command, stream: str, after: Callable[[int, str], str]) -> Callable[[int, int, int, bool], int]:
     """Return what tells bytes of a spool as JSON lines, never splitting a UTF-8 character."""
 
     def move(fd: int, offset: int, count: int, last: bool) -> int:
         data = os.pread(fd, min(count, 1 << 16), offset)
         # half a character waits for its other half, but not for ever
-        whole = _whole(data) or (data if last else b"")
-        if whole:
-            emit(to_json({"type": "output", "command": command.id, "stream": stream, "offset": offset, "data": whole, "id": position()}))
-        return len(whole)
+        ready = whole(data) or (data if last else b"")
+        if ready:
+            place = {"command": command.id, "stream": stream, "offset": offset, "id": after(offset + len(ready), stream)}
+            emit(to_json({"type": "output", **place, "data": ready}))
+        return len(ready)
 
     return move
-
-
-def _whole(data: bytes) -> bytes:
-    for back in range(1, min(3, len(data)) + 1):
-        byte = data[-back]
-        if byte >= 0xC0:  # the first byte of a character: is all of it here?
-            need = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return data[:-back] if need > back else data
-        if byte < 0x80:
-            break
-    return data
 
 
 def follow(
@@ -119,10 +131,11 @@ def follow(
     `own`: this invocation started it, so Ctrl-C and a reader that went away end it; whoever only looks on lets it run.
     """
     hand.standing = f"{command.id} may still be running: rdev command show {command.id}, rdev command cancel {command.id}"
-    asked = False
+    asked, seen = False, (-1, -1)  # a first look comes back at once
     try:
         while True:
-            command, progress = commands.follow(world, command, wait=0.2)
+            command, progress = commands.follow(world, command, after=seen, wait=0.2)
+            seen = progress.stdout, progress.stderr
             if streams is not None:
                 _pour(command, streams, progress)
             if each is not None:

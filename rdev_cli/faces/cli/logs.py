@@ -1,10 +1,11 @@
 """rdev logs."""
 
+import sys
 from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.errors import NotFound
+from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Some, one
 from rdev_cli.faces.cli.face import Verb, hand, noun
 from rdev_cli.faces.cli.show import show
@@ -17,24 +18,21 @@ app = noun("")
 def logs(
     ctx: typer.Context, project: Some = None, follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until it ends.")] = False
 ) -> None:
-    from rdev_cli.faces.cli import live  # noqa: PLC0415
+    from rdev_cli.faces.cli import live, working  # noqa: PLC0415 -- with the work, not with help
 
     here = hand(ctx)
-    world, name = here.world(), one(ctx, project)
-    found = commands.list_(world, project=name, limit=1)
-    if not found:
-        raise NotFound(f"no command has run in {name} yet", hint=f"rdev exec {name} -- ls", project=name)
-    if not here.human:
-        show(ctx, commands.output(world, found[0]))
-        return
-    streams = (
-        live.Stream(world.spool.path(found[0].id, "out"), 0, live.to_fd(1)),
-        live.Stream(world.spool.path(found[0].id, "err"), 0, live.to_fd(2)),
-    )
-    if follow:
-        live.follow(here, world, found[0], streams, own=False)
-        return
-    _, progress = commands.follow(world, found[0], wait=0)
-    for stream, end in zip(streams, (progress.stdout, progress.stderr), strict=True):
-        stream.pour(end)
-        stream.close()
+    world = here.world()
+    found = commands.newest(world, one(ctx, project))
+    if not (here.human or (follow and here.output == "jsonl")):
+        show(ctx, commands.output(world, found))
+    elif found.kind is CommandKind.AGENT and follow:
+        working.watch(here, world, found, own=False, into=sys.stdout)
+    elif found.kind is CommandKind.AGENT:
+        working.tell(here, world, found.id, 0, sys.stdout)
+    elif follow:
+        live.follow(here, world, found, live.both(world, found.id) if here.human else live.lines(world, found), own=False)
+    else:
+        _, progress = commands.follow(world, found, wait=0)
+        for stream, end in zip(live.both(world, found.id), (progress.stdout, progress.stderr), strict=True):
+            stream.pour(end)
+            stream.close()

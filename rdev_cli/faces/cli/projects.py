@@ -8,7 +8,7 @@ from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.faces.cli.arguments import Isolation, Name, Some, one
 from rdev_cli.faces.cli.face import confirm, does, duration, hand, noun, say
 from rdev_cli.faces.cli.show import show
-from rdev_cli.ops import known, projects
+from rdev_cli.ops import projects
 
 app = noun("Projects: a record, a repository and a pod under one name.")
 
@@ -37,9 +37,7 @@ def create(
     spec = ProjectSpec(name=project, description=description, source=source or "", network=not no_network)
     world = here.world()
     if dry_run:
-        start = f"take history and branches from {world.forge.check_source(source)}" if source else "commit the skeleton"
-        steps = [f"make the repository {world.forge.url(project)}", start, "make the pod", "check the work tree out into it"]
-        show(ctx, {"project": project, "would": f"create {project} in context {world.settings.context}", "steps": steps})
+        show(ctx, projects.plan_create(world, spec))
         return
     here.standing = f"{project} may be half made: rdev project create {project} goes on, rdev project delete {project} clears it"
     before = world.store.find_project(project)
@@ -75,17 +73,11 @@ def delete(
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
     world = here.world()
-    found = known.project(world, project)
-    things = [
-        f"the commands of {project} and their output",
-        f"the pod {found.pod} with the work tree",
-        f"the repository {found.repository}",
-        "the record",
-    ]
+    plan = projects.plan_delete(world, project)
     if dry_run:
-        show(ctx, {"project": project, "would": f"delete {project} in context {world.settings.context}", "steps": things})
+        show(ctx, plan)
         return
-    confirm(ctx, f"Delete {project} in context {world.settings.context}: {', '.join(things)}?", yes=yes)
+    confirm(ctx, f"Delete {project} in context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
     here.standing = f"{project} may be half removed: rdev project delete {project} goes on"
     gone = projects.delete(world, project)
     if here.human:

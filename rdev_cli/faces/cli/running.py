@@ -4,16 +4,11 @@ import sys
 
 import typer
 
-from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import Command, CommandKind, ExecSpec, status
+from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.command import CommandKind, ExecSpec, status
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from rdev_cli.faces.cli.live import Stream
-    from rdev_cli.wiring.services import Services
 
 _SAYS = {
     "timeout": "it was stopped at its time limit",
@@ -56,14 +51,7 @@ def run(
     if not wait:
         show(ctx, command) if not here.human else sys.stdout.write(f"{command.id}\n")
         return 0
-    streams = None
-    if here.human or here.output == "name":
-        streams = (
-            live.Stream(world.spool.path(command.id, "out"), 0, live.to_fd(1)),
-            live.Stream(world.spool.path(command.id, "err"), 0, live.to_fd(2)),
-        )
-    elif here.output == "jsonl":
-        streams = _events(world, command)
+    streams = live.both(world, command.id) if here.human else live.lines(world, command) if here.output == "jsonl" else None
     screen = live.Terminal(running.input) if terminal else None
     try:
         if running.input is not None:
@@ -73,33 +61,11 @@ def run(
         if screen is not None:
             screen.restore()
     if here.output == "jsonl":
-        emit(to_json({"type": "ended", **_document(command)}))
-    elif not (here.human or here.output == "name"):
+        emit(to_json({"type": "ended", **plain(command)}))
+    elif not here.human:
         show(ctx, commands.output(world, command))
     elif command.reason in _SAYS:
         say(f"rdev: {command.id}: {_SAYS[command.reason]}")
     elif command.reason == "setup":
         say(f"rdev: {command.id}: the command could not be started: rdev doctor looks for the cause")
     return status(command)
-
-
-def _events(world: "Services", command: Command) -> "tuple[Stream, Stream]":
-    from rdev_cli.faces.cli import live  # noqa: PLC0415
-
-    pair: list[live.Stream] = []
-
-    def position() -> str:
-        return f"{pair[0].offset}-{pair[1].offset}"
-
-    pair += [
-        live.Stream(world.spool.path(command.id, name), 0, live.to_events(command, label, position))
-        for name, label in (("out", "stdout"), ("err", "stderr"))
-    ]
-    return pair[0], pair[1]
-
-
-def _document(command: "object") -> dict[str, object]:
-    from rdev_cli.domain.codec import plain  # noqa: PLC0415
-
-    found: dict[str, object] = plain(command)
-    return found

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from rdev_cli.domain.codec import to_json
+from rdev_cli.domain.codec import document, to_json
+from rdev_cli.domain.page import Page
 from rdev_cli.faces.cli.face import hand, unwritable, write
 
 # C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
@@ -23,10 +24,10 @@ def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
     if isinstance(value, Mapping):
         return str(value.get("id") or value.get("name") or value["project"])
-    kind = type(value).__name__
-    if kind == "ProjectStatus":
-        return str(value.project.name)
-    return str(value.seq if kind == "Event" else value.id if kind == "Command" else value.name)
+    for field in ("name", "id", "seq"):
+        if hasattr(value, field):
+            return str(getattr(value, field))
+    return str(value.project if isinstance(value.project, str) else value.project.name)
 
 
 def emit(text: str) -> None:
@@ -48,25 +49,28 @@ def _buffered(data: bytes) -> bytes:
     return b""
 
 
-def show(ctx: typer.Context, value: Any, *, empty: str = "", next_: str | None = None) -> None:
-    """Print an answer in the format asked for; `empty` is what a person reads when a list has nothing in it."""
-    form, many = hand(ctx).output, isinstance(value, Sequence)
+def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> None:
+    """Print an answer in the format asked for; `empty` and `more` (with `{}` for where to go on) are words for a person."""
+    form, many = hand(ctx).output, isinstance(value, Sequence | Page)
+    items: Sequence[Any] = value.items if isinstance(value, Page) else value if many else (value,)
     if form == "json":
-        emit(to_json({"items": list(value), "next": next_} if many else value))
+        emit(to_json(document(value)))
     elif form == "jsonl":
-        for item in value if many else (value,):
+        for item in items:
             emit(to_json(item))
     elif form == "yaml":
         from rdev_cli.wiring.text import to_yaml  # noqa: PLC0415 -- YAML is slow to load
 
-        emit(to_yaml({"items": list(value), "next": next_} if many else value).rstrip("\n"))
+        emit(to_yaml(document(value)).rstrip("\n"))
     elif form == "name":
-        for item in value if many else (value,):
+        for item in items:
             write(sys.stdout, handle(item) + "\n")
-    elif many and not value:
+    elif many and not items:
         if empty:
             write(sys.stderr, empty + "\n")
     else:
         from rdev_cli.faces.cli.tables import card, rows  # noqa: PLC0415 -- a program needs no tables
 
-        write(sys.stdout, rows(value, wide=form == "wide") if many else card(value))
+        write(sys.stdout, rows(items, wide=form == "wide") if many else card(value))
+        if isinstance(value, Page) and value.next:
+            write(sys.stderr, f"there are more: {more.format(value.next)}\n" if more else "there are more\n")
