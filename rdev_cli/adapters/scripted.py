@@ -3,7 +3,7 @@
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -119,11 +119,34 @@ def _is_prompt(message: Message) -> bool:
     return any(isinstance(block, Text) and not block.text.lstrip().startswith(_REMINDER) for block in message.content)
 
 
+# How OpenCode calls the tools that a script names as Claude Code does.
+_OTHER_WORDS = {
+    "Write": ("write", {"file_path": "filePath", "content": "content"}),
+    "Edit": ("edit", {"file_path": "filePath", "old_string": "oldString", "new_string": "newString", "replace_all": "replaceAll"}),
+    "Read": ("read", {"file_path": "filePath", "offset": "offset", "limit": "limit"}),
+    "Bash": ("bash", {"command": "command", "description": "description"}),
+    "Glob": ("glob", {"pattern": "pattern", "path": "path"}),
+    "Grep": ("grep", {"pattern": "pattern", "path": "path"}),
+}
+
+
+def _offered(call: ToolCall, offered: Collection[str]) -> ToolCall:
+    """Return a tool's use in the words of the agent that asks: the tools that it offers tell which those are."""
+    if call.name in offered or call.name not in _OTHER_WORDS:
+        return call
+    name, fields = _OTHER_WORDS[call.name]
+    given = {fields.get(key, key): value for key, value in call.input.items()}
+    if name == "bash":
+        given.setdefault("description", "run it")
+    return ToolCall(name=name, input=given) if name in offered else call
+
+
 def _reply(request: Request, turn: Turn) -> Reply:
+    offered = frozenset(request.tools)
     content: list[Block] = [Text(text=turn.text)] if turn.text else []
     # an id is used once in a conversation: its place there makes it so, and the same on a retry
     place = len(request.messages)
-    for number, call in enumerate(turn.tools):
+    for number, call in enumerate(_offered(call, offered) for call in turn.tools):
         content.append(ToolUse(id=f"toolu_{place}_{number}", name=call.name, input=call.input))
     return Reply(
         id=f"msg_{place}",

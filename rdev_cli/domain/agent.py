@@ -1,12 +1,17 @@
 """An agent run: a prompt, what the agent says and does, what it cost."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import shown
 
 DEFAULT_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep", "Bash")
 PROMPT_MAX = 1 << 20  # characters
+LATEST = "latest"
+_TOOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 
 
 class AgentEventKind(StrEnum):
@@ -16,7 +21,8 @@ class AgentEventKind(StrEnum):
     SAID = "agent.said"  # text
     USED = "agent.used"  # a tool, with its input
     ANSWERED = "agent.answered"  # a tool's result
-    FINISHED = "agent.finished"  # the result, with tokens and cost
+    SPENT = "agent.spent"  # tokens and cost of a part of the run, to be added up
+    FINISHED = "agent.finished"  # the result; its tokens and cost, if it tells any, are those of the whole run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +47,31 @@ class AgentSpec:
     """What a caller asks of an agent."""
 
     project: str
-    prompt: str
-    agent: str = "claude"
-    model: str = ""
+    prompt: str  # empty: the agent's own screen
+    agent: str = ""  # empty: the project's, else the context's
+    model: str = ""  # empty: the project's, else the context's, else the agent's own choice
+    tools: tuple[str, ...] = ()  # empty: the context's, else DEFAULT_TOOLS
+    resume: str = ""  # the conversation to go on with: its id, or LATEST
+    terminal: tuple[int, int] | None = None  # rows and columns of the screen
     timeout_seconds: int = 0
     commit: bool = True
     network: bool = True
-    tools: tuple[str, ...] = DEFAULT_TOOLS
     # handed over by the caller's own environment; never journaled, never an argument of a process
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        for tool in self.tools:
+            if not _TOOL.fullmatch(tool):
+                raise Invalid(
+                    f"'{shown(tool)}' is no name of a tool", hint=f"names with commas between: {','.join(DEFAULT_TOOLS)}", field="tools"
+                )
+        for field_, value in (("model", self.model), ("resume", self.resume)):
+            if value and not _WORD.fullmatch(value):
+                raise Invalid(
+                    f"{field_} '{shown(value)}' is not allowed", hint="letters, digits and . _ : / @ -, not a '-' first", field=field_
+                )
+        if self.terminal is not None and not self.prompt:
+            return
         if not self.prompt.strip():
             raise Invalid("the prompt is empty", hint='rdev claude PROJECT "what to do", or - to read it from stdin', field="prompt")
         if len(self.prompt) > PROMPT_MAX:
@@ -67,6 +87,7 @@ class AgentTask:
     prompt: str
     model: str
     tools: tuple[str, ...]
+    resume: str = ""  # the agent's own id of the conversation to go on with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +97,16 @@ class Program:
     agent: str
     argv: tuple[str, ...]
     paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInfo:
+    """An agent as people look at one: where it is, and what it would run with here."""
+
+    name: str
+    default: bool
+    program: str  # empty: not on this machine
+    model: str  # empty: the agent's own choice
+    tools: tuple[str, ...]
+    variables: tuple[str, ...]  # what it takes from the caller's environment and from the credentials
+    given: tuple[str, ...]  # those of them that are there now

@@ -127,6 +127,11 @@ class Command:
     cost_usd: float = 0.0
     answer: str = ""  # the agent's last words
 
+    @property
+    def screen(self) -> bool:
+        """Say whether this is an agent's own screen: a run without a prompt."""
+        return self.kind is CommandKind.AGENT and len(self.argv) == 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecSpec:

@@ -25,6 +25,8 @@ class ProjectSpec:
     description: str = ""
     source: str = ""  # a directory or URL to take history and branches from; empty: the skeleton
     network: bool = True  # False: no command of this project ever reaches the network
+    agent: str = ""  # which agent works on it, unless a run says otherwise; empty: the context's
+    model: str = ""  # that agent's model
 
     def __post_init__(self) -> None:
         name(self.name, "project name")
@@ -34,6 +36,10 @@ class ProjectSpec:
                 hint="one line of at most 500 characters",
                 field="description",
             )
+        if self.agent:
+            name(self.agent, "agent")
+        if self.model and (not self.model.isprintable() or self.model.startswith("-") or len(self.model) > 200):
+            raise Invalid(f"model '{shown(self.model)}' is not allowed", hint="the name of a model", field="model")
         if any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in self.source):
             raise Invalid(
                 f"--from '{shown(self.source)}' is not allowed", hint="a directory or a URL, in UTF-8, on one line", field="source"
@@ -49,6 +55,8 @@ class Project:
     description: str
     source: str
     network: bool
+    agent: str = ""
+    model: str = ""
     state: ProjectState
     pod: str
     repository: str
@@ -59,7 +67,9 @@ class Project:
     @property
     def spec(self) -> ProjectSpec:
         """What was asked for when it was created."""
-        return ProjectSpec(name=self.name, description=self.description, source=self.source, network=self.network)
+        return ProjectSpec(
+            name=self.name, description=self.description, source=self.source, network=self.network, agent=self.agent, model=self.model
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,6 +188,18 @@ def settle(world: World, project: Project, command: Command, progress: Progress)
     return settled
 
 
+def delivered(world: World, project: Project, command: Command) -> Command:
+    """Bring a commit that was made after a command's end to the forge, and record it with the command."""
+    commit, branch, trouble = _deliver(world, project, command)
+    if not commit and not trouble:
+        return command
+    with world.store.transaction() as tx:
+        now = replace(tx.find_command(command.id) or command, commit=commit, delivered=branch, reason="undelivered" if trouble else "")
+        tx.put_command(now)
+        tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})
+    return now
+
+
 def _deliver(world: World, project: Project, command: Command) -> tuple[str, str, str]:
     """Return (commit, the branch it reached, what kept it back)."""
     try:

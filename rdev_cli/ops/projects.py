@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.errors import Conflict
 from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, pod_name
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.domain.usage import ProjectShown
     from rdev_cli.ops.ensure import Step
     from rdev_cli.ports import World
     from rdev_cli.ports.store import Writing
@@ -105,7 +106,7 @@ class _Making:
 def _fresh(world: World, spec: ProjectSpec) -> Project:
     id, now = ProjectId(world.new_id("prj")), world.clock.now()
     return Project(
-        id=id, name=spec.name, description=spec.description, source=spec.source, network=spec.network,
+        id=id, name=spec.name, description=spec.description, source=spec.source, network=spec.network, agent=spec.agent, model=spec.model,
         state=ProjectState.CREATING, pod=pod_name(spec.name, id), repository=world.forge.url(spec.name), branch="main",
         created_at=now, updated_at=now,
     )  # fmt: skip
@@ -130,7 +131,7 @@ def _same(found: Project, spec: ProjectSpec) -> None:
         raise Conflict(
             f"{found.name} is being deleted", hint=f"rdev project delete {found.name} goes on with it", code="DELETING", project=found.name
         )
-    for field in ("description", "source", "network"):
+    for field in ("description", "source", "network", "agent", "model"):
         if getattr(found, field) != getattr(spec, field):
             raise Conflict(
                 f"there is already a project {found.name}, with another {'--from' if field == 'source' else field}",
@@ -147,9 +148,32 @@ def list_(world: World) -> Sequence[Project]:
 
 
 @operation("project.show", Scope.PROJECTS_READ)
-def show(world: World, project: str) -> Project:
-    """Show one project."""
-    return known.project(world, project)
+def show(world: World, project: str) -> ProjectShown:
+    """Show one project, and what agents have used on it."""
+    from rdev_cli.domain.usage import ProjectShown
+
+    found = known.project(world, project)
+    return ProjectShown(**{name: getattr(found, name) for name in Project.__slots__}, usage=tuple(world.store.usage(project=project)))
+
+
+@operation("project.set", Scope.PROJECTS_EXECUTE)
+def set_(world: World, project: str, *, agent: str | None = None, model: str | None = None, description: str | None = None) -> Project:
+    """Change what a project says of itself: its description, and the agent and model that work on it.
+
+    None leaves a value as it is, an empty one takes it away. NotFound for an agent that there is not.
+    """
+    if agent:
+        world.agents.named(agent)
+    with world.store.transaction() as tx:
+        found = tx.find_project(project) or known.project(world, project)
+        changed: dict[str, Any] = {k: v for k, v in (("agent", agent), ("model", model), ("description", description)) if v is not None}
+        if {k: getattr(found, k) for k in changed} == changed:
+            return found
+        found = replace(found, **changed, updated_at=world.clock.now())
+        assert found.spec  # which checks itself
+        tx.put_project(found)
+        tx.append("project.changed", project, {"id": found.id, **changed})
+    return found
 
 
 @operation("project.status", Scope.PROJECTS_READ)

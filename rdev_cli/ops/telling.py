@@ -34,12 +34,14 @@ def tell(world: World, command: Command) -> None:
                     line = file.readline(_LINE_MAX)
                 if offset == tx.parsed(command.id):
                     return
+                found = tx.find_command(command.id)
                 for event in page:
+                    if found is not None and event.kind is AgentEventKind.STARTED and found.session == event.session != "":
+                        continue  # some agents say with each step that they begin
                     tx.append(event.kind.value, command.id, _data(event))
-                    if event.kind in (AgentEventKind.STARTED, AgentEventKind.FINISHED):
-                        found = tx.find_command(command.id)
-                        if found is not None:
-                            tx.put_command(_with(found, event))
+                    found = _with(found, event) if found is not None else None
+                if found is not None:
+                    tx.put_command(found)
                 tx.set_parsed(command.id, offset)
 
 
@@ -49,12 +51,25 @@ def _data(event: AgentEvent) -> dict[str, object]:
 
 
 def _with(command: Command, event: AgentEvent) -> Command:
-    return replace(
-        command,
-        session=event.session or command.session,
-        model=event.model or command.model,
-        input_tokens=event.input_tokens or command.input_tokens,
-        output_tokens=event.output_tokens or command.output_tokens,
-        cost_usd=event.cost_usd or command.cost_usd,
-        answer=event.text if event.kind is AgentEventKind.FINISHED else command.answer,
-    )
+    match event.kind:
+        case AgentEventKind.SAID:
+            return replace(command, answer=event.text)  # the last of it stays, where the result has no words of its own
+        case AgentEventKind.SPENT:
+            return replace(
+                command,
+                input_tokens=command.input_tokens + event.input_tokens,
+                output_tokens=command.output_tokens + event.output_tokens,
+                cost_usd=command.cost_usd + event.cost_usd,
+            )
+        case AgentEventKind.STARTED | AgentEventKind.FINISHED:
+            return replace(
+                command,
+                session=event.session or command.session,
+                model=event.model or command.model,
+                input_tokens=event.input_tokens or command.input_tokens,
+                output_tokens=event.output_tokens or command.output_tokens,
+                cost_usd=event.cost_usd or command.cost_usd,
+                answer=event.text or command.answer,
+            )
+        case _:
+            return command

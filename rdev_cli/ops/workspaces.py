@@ -44,6 +44,15 @@ _OUT = (
 [ -n "$1" ] || g bundle create --quiet - HEAD
 """
 )
+# stdin: a message. Commits the whole work tree under it; nothing happens if nothing changed
+_COMMIT = (
+    _GIT
+    + """
+export GIT_AUTHOR_NAME=rdev GIT_AUTHOR_EMAIL=rdev@localhost GIT_COMMITTER_NAME=rdev GIT_COMMITTER_EMAIL=rdev@localhost
+g add --all --end-of-options . || exit 1
+g diff --cached --quiet || g -c commit.gpgSign=false commit --quiet --no-verify --cleanup=whitespace --file=-
+"""
+)
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -77,6 +86,21 @@ def bring_in(world: World, project: Project, *, fresh: bool = False) -> bool:
             said=ran.stderr.decode(errors="replace")[-2000:],
         )
     return ran.code == 0
+
+
+def commit(world: World, project: Project, subject: str, command: str) -> None:
+    """Commit whatever changed in the pod's work tree, as the runner does after an agent's run; Failed if git could not."""
+    with _scratch() as message:
+        message.write(f"{subject}\n\nRdev-Command: {command}\n".encode("utf-8", "replace"))
+        message.seek(0)
+        ran = world.cluster.run(project, ("sh", "-c", _COMMIT), stdin=message, timeout=STANDARD)  # type: ignore[arg-type]
+    if ran.code != 0:
+        raise Failed(
+            f"git could not commit what is in the work tree of {project.name}",
+            hint=f"rdev git {project.name} -- status",
+            code="WORKTREE",
+            said=ran.stderr.decode(errors="replace")[-2000:],
+        )
 
 
 def deliver(world: World, project: Project, command: str) -> tuple[str, Delivery | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,14 @@ class Settings(Protocol):
     def contexts(self) -> Sequence[Context]: ...
     def view(self) -> Sequence[Setting]:
         """Return every setting in force with its origin."""
+        ...
+
+    def default_agent(self) -> str:
+        """Return the name of the agent that works where nobody says which."""
+        ...
+
+    def agent(self, name: str) -> Mapping[str, Any]:
+        """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
 
     def use(self, name: str) -> None:
@@ -67,6 +75,10 @@ class World(Protocol):
     def stop(self) -> Stop: ...
     @property
     def actor(self) -> str: ...
+    def agent_environment(self, agent: str) -> tuple[tuple[str, str], ...]:
+        """Return what an agent is given of the variables that it declares: the caller's own, then the context's."""
+        ...
+
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
 
@@ -14,7 +14,8 @@ class Agent(Protocol):
     """One agent. Its program runs in a pod; nothing of this code does."""
 
     name: str
-    variables: tuple[str, ...]  # what it takes from the caller's environment
+    version_flag: str  # what makes its program say its version; empty: nobody knows
+    variables: tuple[str, ...]  # what it takes from the caller's environment and from the credentials
 
     def program(self) -> Program | None:
         """Return the agent's program on this machine, None if it is not here."""
@@ -24,12 +25,16 @@ class Agent(Protocol):
         """Return its command line for a task; the prompt is not in it, it comes by stdin."""
         ...
 
-    def environment(self) -> tuple[tuple[str, str], ...]:
-        """Return the variables that it always needs, no secrets among them."""
+    def screen(self, program: Program, task: AgentTask) -> tuple[str, ...] | None:
+        """Return the command line of its own interactive screen, None if it has none."""
+        ...
+
+    def environment(self, task: AgentTask, given: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """Return the variables that it needs for a task; `given` names those of its own that have a value. No secrets among them."""
         ...
 
     def parse(self, line: bytes) -> Sequence[AgentEvent]:
-        """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises."""
+        """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises, remembers nothing."""
         ...
 
 

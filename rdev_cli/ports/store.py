@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.usage import Usage
 
 
 class Writing(Protocol):
@@ -86,6 +87,10 @@ class Store(Protocol):
 
     def parsed(self, command: str) -> int:
         """Return the offset up to which the command's stdout has been told to the journal."""
+        ...
+
+    def usage(self, *, project: str = "", since: str = "") -> Sequence[Usage]:
+        """Return what agents' runs have used, a line for each project, agent and model; `since` is a time as the codec writes it."""
         ...
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:

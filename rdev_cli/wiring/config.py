@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rdev_cli.domain.report import Check, Context, Setting
 
 ISOLATION = ("bubblewrap", "none")
-AGENTS = ("claude",)
+_AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
+_BUILT_IN = ("claude", "opencode", "bundled")
 _PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
@@ -241,10 +242,17 @@ class Config:
         """Host folders that sandboxes see read-only."""
         return [str(path) for path in self._get("show", [])[0]]
 
-    def agent(self, name: str) -> Mapping[str, Any]:
-        """Return what the context says about an agent: `path`, `env`."""
-        found: Mapping[str, Any] = self._get("agents", {})[0].get(name, {})
+    @property
+    def agents(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the context says of agents, by name."""
+        found: Mapping[str, Mapping[str, Any]] = self._get("agents", {})[0]
         return found
+
+    def agent(self, name: str) -> Mapping[str, Any]:
+        return self.agents.get(name, {})
+
+    def default_agent(self) -> str:
+        return str(self._get("agent", "claude")[0])
 
     def _valid(self, key: str, value: Any) -> None:
         if key == "isolation" and value not in ISOLATION:
@@ -255,18 +263,39 @@ class Config:
             self._valid_agents(value)
         if key == "runtime" and value != "local":
             raise Invalid(f"there is no runtime '{shown(str(value))}'", hint="local", field="runtime")
-        if key not in ("isolation", "show", "agents", "runtime"):
-            raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agents", field=key)
+        if key == "agent":
+            name_rule(value if isinstance(value, str) else "", "agent")
+        if key not in ("isolation", "show", "agent", "agents", "runtime"):
+            raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agent, agents", field=key)
 
     def _valid_agents(self, value: Any) -> None:
         if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
             raise Invalid("agents is not a list of agents", hint="agents: {claude: {path: /usr/bin/claude}}", field="agents")
         for agent, entry in value.items():
-            if agent not in AGENTS:
-                raise Invalid(f"there is no agent '{shown(str(agent))}'", hint=f"one of: {', '.join(AGENTS)}", field="agent")
+            name_rule(str(agent), "agent")
+            if not set(entry) <= set(_AGENT_KEYS):
+                raise Invalid(f"agents.{agent} has only {', '.join(_AGENT_KEYS)}", hint="path: /usr/bin/claude", field="agents")
+            if agent not in _BUILT_IN and not entry.get("path"):
+                raise Invalid(f"agents.{agent} has no path", hint=f"rdev context set NAME --agent-path {agent}=/path/to/it", field="agents")
+            for key in ("path", "model"):
+                if not isinstance(entry.get(key, ""), str) or not entry.get(key, "").isprintable():
+                    raise Invalid(f"{key} of agents.{agent} is no line of text", hint="write it in quotes", field="agents")
+            for key in ("args", "variables", "tools"):
+                listed = entry.get(key, [])
+                if not isinstance(listed, list) or not all(isinstance(one, str) and "\0" not in one for one in listed):
+                    raise Invalid(f"{key} of agents.{agent} is no list of words", hint=f"{key}: [one, two]", field="agents")
+            if entry.get("output", "lines") not in ("lines", "jsonl"):
+                raise Invalid(f"output of agents.{agent} is not known", hint="lines or jsonl", field="agents")
+            if agent in _BUILT_IN and {"args", "output", "variables"} & set(entry):
+                raise Invalid(
+                    f"rdev knows how {agent} is called and prints", hint="args, output and variables are for others", field="agents"
+                )
+            for variable in entry.get("variables", []):
+                if not _ENV_KEY.fullmatch(variable) or _RESERVED.fullmatch(variable):
+                    raise Invalid(f"'{shown(variable)}' is no variable that an agent can be given", hint="OPENAI_API_KEY", field="agents")
             env = entry.get("env", {})
-            if not set(entry) <= {"path", "env"} or not isinstance(entry.get("path", ""), str) or not isinstance(env, dict):
-                raise Invalid(f"agents.{agent} has a path and env, and nothing else", hint="path: /usr/bin/claude", field="agents")
+            if not isinstance(env, dict):
+                raise Invalid(f"env of agents.{agent} is no list of variables", hint='env: {NAME: "value"}', field="agents")
             for variable, text in env.items():
                 _variable(str(variable))
                 if not isinstance(text, str) or any(ord(c) < 32 for c in text):
@@ -300,7 +329,7 @@ class Config:
                     origin="environment (RDEV_PROJECT)" if self._environ.get("RDEV_PROJECT") else FOLDER_FILE,
                 )
             )
-        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agents", {})):
+        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agent", "claude"), ("agents", {})):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
         for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):
@@ -322,20 +351,27 @@ class Config:
             if noun == "show":
                 paths = [p for p in value.split("\n") if p]
                 context["show"] = paths
-            elif noun == "agent":
+            elif noun == "agents":
                 self._set_agent(context, rest, value)
             else:
                 context[noun] = value
-            for each in (noun if noun != "agent" else "agents",):
-                self._valid(each, context[each])
+        for key, value in context.items():
+            self._valid(key, value)
+        known = {*_BUILT_IN, *context.get("agents", {})}
+        if context.get("agent", "claude") not in known:
+            raise Invalid(
+                f"there is no agent '{context['agent']}' in {name}",
+                hint=f"one of {', '.join(sorted(known))}, or say where it is: --agent-path {context['agent']}=PATH",
+                field="agent",
+            )
         self._write({**self._data, "contexts": contexts})
 
     def _set_agent(self, context: dict[str, Any], what: str, value: str) -> None:
-        agent, _, variable = what.partition(".")
-        if agent not in AGENTS:
-            raise Invalid(f"there is no agent '{shown(agent)}'", hint=f"one of: {', '.join(AGENTS)}", field="agent")
+        """Set one thing of an agent: `NAME.path`, `NAME.output`, `NAME.model`, `NAME.tools`, `NAME.args`, `NAME.variables`, `NAME.env.VAR`."""
+        agent, _, key = what.partition(".")
+        name_rule(agent, "agent")
         entry = dict(context.get("agents", {}).get(agent, {}))
-        if not variable:
+        if key == "path":
             path = os.path.abspath(os.path.expanduser(value))
             if not os.access(path, os.X_OK) or os.path.isdir(path):
                 raise Invalid(
@@ -344,9 +380,12 @@ class Config:
                     field="agent",
                 )
             entry["path"] = path
-        else:
+        elif key.startswith("env."):
+            variable = key.removeprefix("env.")
             _variable(variable)
             entry["env"] = {**entry.get("env", {}), variable: value}
+        else:
+            entry[key] = [word for word in value.split(",") if word] if key in ("tools", "args", "variables") else value
         context["agents"] = {**context.get("agents", {}), agent: entry}
 
     def _write(self, data: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ class Services:
         """The agents there are."""
         from rdev_cli.adapters.agents.registry import KnownAgents
 
-        return KnownAgents({name: str(self.settings.agent(name).get("path", "")) for name in ("claude",)})
+        return KnownAgents(self.settings.agents)
 
     @cached_property
     def shelf(self) -> "Shelf":

@@ -296,8 +296,8 @@ def test_agents_are_found_by_name_and_configured_by_name(tmp_path: Path) -> None
     configured = tmp_path / "my-claude"
     configured.write_bytes(b"\x7fELF")
     configured.chmod(0o755)
-    agents = KnownAgents({"claude": str(configured)})
-    assert [agent.name for agent in agents.all()] == ["claude", "bundled"]
+    agents = KnownAgents({"claude": {"path": str(configured)}, "mine": {"path": str(configured), "output": "jsonl"}})
+    assert [agent.name for agent in agents.all()] == ["claude", "opencode", "bundled", "mine"]
     program = agents.named("claude").program()
     assert program is not None
     assert program.argv == (str(configured),)
@@ -306,7 +306,7 @@ def test_agents_are_found_by_name_and_configured_by_name(tmp_path: Path) -> None
 
 def test_an_unknown_agent_is_answered_with_those_there_are() -> None:
     with pytest.raises(NotFound) as caught:
-        KnownAgents({}).named("opencode")
+        KnownAgents({}).named("nobody")
     assert "bundled, claude" in caught.value.hint
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdev_cli.adapters.agents import claude_code
+from rdev_cli.adapters.agents import reading
 from rdev_cli.adapters.agents.claude_code import ClaudeCode
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
 
@@ -166,7 +166,7 @@ def test_a_tool_is_told_with_what_it_was_used_on(tool: str, given: object, targe
 
 def test_a_long_target_is_cut_visibly() -> None:
     target = _use("Bash", {"command": "x" * 10_000}).target
-    assert len(target) == claude_code.TARGET_MAX
+    assert len(target) == reading.TARGET_MAX
     assert target.endswith("…")
 
 
@@ -189,7 +189,7 @@ def test_a_tools_answer_is_told(content: object, text: str) -> None:
 def test_a_long_answer_is_cut_visibly() -> None:
     block = {"type": "tool_result", "content": "x" * 10_000}
     text = _one({"type": "user", "message": {"content": [block]}}).text
-    assert len(text) == claude_code.ANSWER_MAX
+    assert len(text) == reading.ANSWER_MAX
     assert text.endswith("…")
 
 
@@ -238,7 +238,7 @@ def test_half_a_surrogate_pair_does_not_travel_on() -> None:
 def test_a_line_too_long_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'{"type":"result"}'
     assert ClaudeCode().parse(line)
-    monkeypatch.setattr(claude_code, "LINE_MAX", len(line) - 1)
+    monkeypatch.setattr(reading, "LINE_MAX", len(line) - 1)
     assert not ClaudeCode().parse(line)
 
 

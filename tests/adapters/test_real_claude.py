@@ -47,7 +47,7 @@ def _start(
             "HOME": str(workspace.parent / "home"),
             "ANTHROPIC_BASE_URL": url,
             "ANTHROPIC_API_KEY": "any",
-            **dict(claude.environment()),
+            **dict(claude.environment(AgentTask(prompt="", model=model, tools=tools), ())),
         },
     )
 

@@ -161,3 +161,67 @@ def test_a_model_that_refuses_is_an_agent_that_failed(rdev, claude, tmp_path):
     done = rdev("claude", claude, "anything", "--timeout", "20s", env=env, timeout=120)
     assert done.returncode in (9, 124), done.stderr
     assert b"error:" in done.stderr
+
+
+# OpenCode: the same promises
+
+
+@pytest.fixture
+def opencode(rdev, project) -> str:
+    """A project whose agent is the real OpenCode; a machine without it fails."""
+    binary = Path(os.environ["RDEV_LAB_BIN"]) / "opencode"
+    set_ = rdev("context", "set", "local", "--agent-path", f"opencode={binary}", "--agent-model", "opencode=anthropic/claude-sonnet-4-5")
+    assert set_.returncode == 0, set_.stderr
+    assert rdev("project", "set", project, "--agent", "opencode").returncode == 0
+    return project
+
+
+def test_opencode_edits_files_and_rdev_commits_counts_and_goes_on(rdev, opencode, model):
+    env = model(EDITS)
+    done = rdev("agent", "run", opencode, "add an about page", "-o", "json", env=env, timeout=180)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["agent"], answer["state"], answer["delivered"], answer["answer"]) == ("opencode", "completed", "main", "Both are done.")
+    assert answer["session"].startswith("ses_")
+    assert answer["input_tokens"] > answer["output_tokens"] > 0
+    assert b"site/about.html" in rdev("git", opencode, "--", "show", "--stat").stdout
+    events = json.loads(rdev("events", "--subject", answer["id"], "-o", "json").stdout)["items"]
+    kinds = [e["kind"] for e in events]
+    assert (kinds.count("agent.started"), kinds.count("agent.used"), kinds.count("agent.finished")) == (1, 3, 1)
+    assert sum(e["data"].get("input_tokens", 0) for e in events if e["kind"] == "agent.spent") == answer["input_tokens"]
+    again = rdev("agent", "run", opencode, "once more", "--resume", "-o", "json", env=env, timeout=180)
+    assert json.loads(again.stdout)["session"] == answer["session"]
+    used = json.loads(rdev("agent", "usage", "-o", "json").stdout)["items"]
+    assert [(u["agent"], u["runs"]) for u in used] == [("opencode", 2)]
+
+
+def test_a_cancel_of_opencode_in_mid_run_leaves_no_process(rdev, spawn, opencode, model, home):
+    process = spawn("agent", "run", opencode, "work for long", env=model(SLEEPS))
+    workspace = _workspace(rdev, home)
+    _until((workspace / "began").exists)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    _until(lambda: not _inside(workspace), 10)
+    assert json.loads(rdev("command", "list", "-o", "json").stdout)["items"][0]["state"] == "cancelled"
+
+
+def test_opencode_gets_no_tool_that_it_was_not_given(rdev, opencode, model):
+    env = model((Turn(tools=(ToolCall(name="Bash", input={"command": "touch ran"}),)), Turn(text="Over.")))
+    done = rdev("agent", "run", opencode, "try it", "--tools", "Read,Grep", env=env, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert rdev("exec", opencode, "--", "test", "-e", "ran").returncode == 1
+
+
+def test_claude_goes_on_with_its_conversation_and_gets_no_other_tool(rdev, claude, model):
+    env = model((Turn(tools=(ToolCall(name="Bash", input={"command": "touch ran"}),)), Turn(text="Over.")))
+    first = json.loads(rdev("claude", claude, "one", "--tools", "Read", "-o", "json", env=env, timeout=120).stdout)
+    again = json.loads(rdev("claude", claude, "two", "--tools", "Read", "--resume", "-o", "json", env=env, timeout=120).stdout)
+    assert again["session"] == first["session"]
+    assert again["input_tokens"] > first["input_tokens"]  # it was told the first part again
+    assert rdev("exec", claude, "--", "test", "-e", "ran").returncode == 1
+
+
+def test_every_real_agent_is_proved_from_inside(rdev, claude, opencode):
+    checks = {c["name"]: c for c in json.loads(rdev("agent", "health", "-o", "json").stdout)["items"]}
+    assert {name: checks[name]["verdict"] for name in ("agent.claude", "agent.opencode")} == {"agent.claude": "ok", "agent.opencode": "ok"}

@@ -9,5 +9,5 @@ CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
 CREATE TABLE journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE leases (name text primary key, owner text not null, attempt integer not null, until real not null, holder text not null) strict;
 CREATE TABLE operations (id text primary key, kind text not null, subject text not null, state text not null, spec text not null, actor text not null, created_at text not null) strict;
-CREATE TABLE projects (id text primary key, name text not null unique, description text not null, source text not null, network integer not null, state text not null, pod text not null, repository text not null, branch text not null, created_at text not null, updated_at text not null) strict;
+CREATE TABLE projects (id text primary key, name text not null unique, description text not null, source text not null, network integer not null, state text not null, pod text not null, repository text not null, branch text not null, created_at text not null, updated_at text not null, agent text not null default '', model text not null default '') strict;
 CREATE TABLE steps (operation text not null references operations (id) on delete cascade, position integer not null, name text not null, state text not null, primary key (operation, position)) strict;

@@ -133,7 +133,8 @@ def bash(given: Words) -> str:
         late = watcher.is_alive()
     finally:
         os.killpg(child.pid, signal.SIGKILL)
-        watcher.join()
+        if watcher.ident is not None:  # else it was told to stop before there was one
+            watcher.join()
         code = child.wait()
     reader.join(1)  # who left the group may hold the pipe for ever
     if not reader.is_alive():

@@ -1,32 +1,18 @@
 """Claude Code: its program, its command line, and words for what it prints."""
 
-import json
-import math
-import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from rdev_cli.adapters.agents.finding import find
+from rdev_cli.adapters.agents.reading import ANSWER_MAX, cost, count, document, inner, name, target, text
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
-
-LINE_MAX = 16 << 20  # bytes; a longer line tells nothing
-TEXT_MAX = 1 << 16  # characters of what it says
-ANSWER_MAX = 2000  # characters of a tool's result
-TARGET_MAX = 200  # characters, also of the names it gives
-_COUNT_MAX = 2**63 - 1  # the ledger's integers are SQLite's
-
-# the first of these in a tool's input says what it was used on
-_TARGETS = ("file_path", "notebook_path", "command", "pattern", "url", "query", "description")
-
-# outside of these a sandbox may show nothing of the host
-_SHOWN = Path("/usr")
 
 
 class ClaudeCode:
     """The `claude` program; `path` is the configured one, else it is looked up on PATH."""
 
     name = "claude"
+    version_flag = "--version"
     variables: tuple[str, ...] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",
@@ -40,102 +26,51 @@ class ClaudeCode:
 
     def program(self) -> Program | None:
         """Return the program on this machine, None if it is not here."""
-        found = shutil.which(os.path.expanduser(self._path or "claude"))
-        if found is None:
-            return None
-        file = Path(found).resolve()
-        interpreter = _interpreter(file)
-        if interpreter is None:
-            return Program(agent=self.name, argv=(str(file),), paths=outside((file,)))
-        # the interpreter by its own path: a sandbox's PATH need not lead to it, as `env node` would have it
-        return Program(agent=self.name, argv=(*interpreter, str(file)), paths=outside((Path(interpreter[0]), _package(file))))
+        return find(self.name, self._path or "claude")
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
         """Return the command line for a task; the prompt comes by stdin, and within 3 seconds or it gives up."""
-        tools = ",".join(task.tools)
-        return (
-            *program.argv,
-            "-p",
-            "--output-format",
-            "stream-json",
-            "--verbose",
-            "--permission-mode",
-            "acceptEdits",
-            # --allowedTools alone only says what needs no asking: Bash ran without being named there
-            f"--tools={tools}",
-            *((f"--allowedTools={tools}",) if tools else ()),
-            *((f"--model={task.model}",) if task.model else ()),
-        )
+        return (*program.argv, "-p", "--output-format", "stream-json", "--verbose", *_chosen(task))
 
-    def environment(self) -> tuple[tuple[str, str], ...]:
+    def screen(self, program: Program, task: AgentTask) -> tuple[str, ...]:
+        """Return the command line of its own screen."""
+        return (*program.argv, *_chosen(task))
+
+    def environment(self, task: AgentTask, given: Collection[str]) -> tuple[tuple[str, str], ...]:  # noqa: ARG002 -- the port's shape
         """Return what it always needs: no updates, no telemetry."""
         return (("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),)
 
     def parse(self, line: bytes) -> Sequence[AgentEvent]:
         """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises."""
-        if len(line) > LINE_MAX:
-            return ()
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError):
-            return ()
-        if not isinstance(document, dict):
-            return ()
-        match document.get("type"):
-            case "system" if document.get("subtype") == "init":
-                return (
-                    AgentEvent(
-                        kind=AgentEventKind.STARTED,
-                        session=_name(document.get("session_id")),
-                        model=_name(document.get("model")),
-                    ),
-                )
+        said = document(line)
+        match said.get("type"):
+            case "system" if said.get("subtype") == "init":
+                return (AgentEvent(kind=AgentEventKind.STARTED, session=name(said.get("session_id")), model=name(said.get("model"))),)
             case "assistant":
-                return [event for block in _blocks(document) for event in _said(block)]
+                return [event for block in _blocks(said) for event in _said(block)]
             case "user":
-                return [_answered(block) for block in _blocks(document) if block.get("type") == "tool_result"]
+                return [_answered(block) for block in _blocks(said) if block.get("type") == "tool_result"]
             case "result":
-                return (_finished(document),)
+                return (_finished(said),)
             case _:
                 return ()
 
 
-def outside(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return the paths that a sandbox does not show anyway."""
-    return tuple(dict.fromkeys(str(path) for path in paths if not path.is_relative_to(_SHOWN)))
-
-
-def _interpreter(file: Path) -> tuple[str, ...] | None:
-    """Return the command that a script's first line names, None for a binary."""
-    try:
-        with file.open("rb") as stream:
-            first = stream.readline(4096)
-    except OSError:
-        return None  # it may be run though not read
-    if not first.startswith(b"#!"):
-        return None
-    words = os.fsdecode(first[2:].strip()).split(maxsplit=1)  # the kernel hands over the rest as one argument
-    if words and Path(words[0]).name == "env":
-        words = (words[1] if len(words) > 1 else "").removeprefix("-S").split()
-    found = shutil.which(words[0]) if words else None
-    return (str(Path(found).resolve()), *words[1:]) if found else None
-
-
-def _package(file: Path) -> Path:
-    """Return the nearest folder with a package.json, else the script alone."""
-    home = Path.home().resolve()
-    for folder in file.parents:
-        # a package.json in a home, or above it, would bare the home to the agent
-        if home.is_relative_to(folder):
-            break
-        if (folder / "package.json").is_file():
-            return folder
-    return file
+def _chosen(task: AgentTask) -> tuple[str, ...]:
+    tools = ",".join(task.tools)
+    return (
+        "--permission-mode",
+        "acceptEdits",
+        # --allowedTools alone only says what needs no asking: Bash ran without being named there
+        f"--tools={tools}",
+        *((f"--allowedTools={tools}",) if tools else ()),
+        *((f"--model={task.model}",) if task.model else ()),
+        *((f"--resume={task.resume}",) if task.resume else ()),
+    )
 
 
 def _blocks(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    message = document.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
+    content = inner(document.get("message")).get("content")
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
@@ -143,21 +78,12 @@ def _blocks(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _said(block: Mapping[str, Any]) -> Sequence[AgentEvent]:
     match block.get("type"):
-        case "text" if text := _text(block.get("text"), TEXT_MAX):
-            return (AgentEvent(kind=AgentEventKind.SAID, text=text),)
+        case "text" if words := text(block.get("text")):
+            return (AgentEvent(kind=AgentEventKind.SAID, text=words),)
         case "tool_use":
-            return (AgentEvent(kind=AgentEventKind.USED, tool=_name(block.get("name")), target=_target(block.get("input"))),)
+            return (AgentEvent(kind=AgentEventKind.USED, tool=name(block.get("name")), target=target(block.get("input"))),)
         case _:
             return ()
-
-
-def _target(given: object) -> str:
-    if isinstance(given, dict):
-        for key in _TARGETS:
-            value = given.get(key)
-            if isinstance(value, str) and value.strip():
-                return _text(value.strip().splitlines()[0], TARGET_MAX)
-    return ""
 
 
 def _answered(block: Mapping[str, Any]) -> AgentEvent:
@@ -165,44 +91,18 @@ def _answered(block: Mapping[str, Any]) -> AgentEvent:
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
-    return AgentEvent(kind=AgentEventKind.ANSWERED, text=_text(content, ANSWER_MAX), failed=block.get("is_error") is True)
+    return AgentEvent(kind=AgentEventKind.ANSWERED, text=text(content, ANSWER_MAX), failed=block.get("is_error") is True)
 
 
 def _finished(document: Mapping[str, Any]) -> AgentEvent:
-    usage = document.get("usage")
-    spent: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
-    # no result text means that a limit ended it: the subtype names the limit
-    words = document.get("result") or document.get("subtype")
+    spent = inner(document.get("usage"))
     return AgentEvent(
         kind=AgentEventKind.FINISHED,
-        text=_text(words, TEXT_MAX),
-        session=_name(document.get("session_id")),
+        # no result text means that a limit ended it: the subtype names the limit
+        text=text(document.get("result") or document.get("subtype")),
+        session=name(document.get("session_id")),
         failed=document.get("is_error") is not False,
-        input_tokens=_count(spent.get("input_tokens"), spent.get("cache_read_input_tokens"), spent.get("cache_creation_input_tokens")),
-        output_tokens=_count(spent.get("output_tokens")),
-        cost_usd=_cost(document.get("total_cost_usd")),
+        input_tokens=count(spent.get("input_tokens"), spent.get("cache_read_input_tokens"), spent.get("cache_creation_input_tokens")),
+        output_tokens=count(spent.get("output_tokens")),
+        cost_usd=cost(document.get("total_cost_usd")),
     )
-
-
-def _name(value: object) -> str:
-    return _text(value, TARGET_MAX)
-
-
-def _text(value: object, most: int) -> str:
-    if not isinstance(value, str):
-        return ""
-    cut = value if len(value) <= most else value[: most - 1] + "…"
-    # JSON may hold halves of surrogate pairs, which no UTF-8 can carry on
-    return cut.encode("utf-8", "replace").decode()
-
-
-def _count(*values: object) -> int:
-    total = sum(value for value in values if type(value) is int and value > 0)
-    return min(total, _COUNT_MAX)
-
-
-def _cost(value: object) -> float:
-    # a bool is an int, JSON's parser takes NaN, and an int may be too large for a float
-    if type(value) is int:
-        value = float(min(max(value, 0), _COUNT_MAX))
-    return value if isinstance(value, float) and math.isfinite(value) and value > 0 else 0.0

@@ -1,9 +1,12 @@
 """The agents there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rdev_cli.adapters.agents.claude_code import ClaudeCode
+from rdev_cli.adapters.agents.opencode import OpenCode
+from rdev_cli.adapters.agents.program import AnyProgram
 from rdev_cli.adapters.shared.interpreter import interpreter
 from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
 from rdev_cli.domain.errors import NotFound
@@ -14,6 +17,7 @@ class Bundled:
     """The agent that comes with rdev and runs with the interpreter that runs rdev; it speaks as Claude Code does."""
 
     name = "bundled"
+    version_flag = "--version"
     variables: tuple[str, ...] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",
@@ -32,7 +36,11 @@ class Bundled:
         model = (f"--model={task.model}",) if task.model else ()
         return (*program.argv, f"--tools={','.join(task.tools)}", *model)
 
-    def environment(self) -> tuple[tuple[str, str], ...]:
+    def screen(self, program: Program, task: AgentTask) -> None:  # noqa: ARG002
+        """Return None: it has no screen of its own."""
+        return
+
+    def environment(self, task: AgentTask, given: Collection[str]) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
         """Return what it always needs: nothing."""
         return ()
 
@@ -42,13 +50,24 @@ class Bundled:
 
 
 _CLAUDE = ClaudeCode()
+BUILT_IN = ("claude", "opencode", "bundled")
 
 
 class KnownAgents:
-    """Every agent that rdev can run; `paths` are configured programs by agent name."""
+    """Every agent that rdev can run: those it knows, and those that the settings describe (agent name -> its entry there)."""
 
-    def __init__(self, paths: Mapping[str, str]) -> None:
-        agents: tuple[Agent, ...] = (ClaudeCode(paths.get("claude", "")), Bundled())
+    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        def path(name: str) -> str:
+            return str(settings.get(name, {}).get("path", ""))
+
+        agents: list[Agent] = [ClaudeCode(path("claude")), OpenCode(path("opencode")), Bundled()]
+        agents += [
+            AnyProgram(
+                name, path(name), args=entry.get("args", ()), output=entry.get("output", "lines"), variables=entry.get("variables", ())
+            )
+            for name, entry in sorted(settings.items())
+            if name not in BUILT_IN
+        ]
         self._agents = {agent.name: agent for agent in agents}
 
     def named(self, name: str) -> Agent:

@@ -56,6 +56,13 @@ def m001_foundation(db: Database) -> None:
         db.execute(statement)
 
 
+@steps()
+def m004_agents(db: Database) -> None:
+    """Which agent and model a project is worked on with."""
+    db.execute("alter table projects add column agent text not null default ''")
+    db.execute("alter table projects add column model text not null default ''")
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

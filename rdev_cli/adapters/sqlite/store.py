@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.usage import Usage
     from rdev_cli.ports.timing import Clock
 
 _OPEN_OPERATIONS = ("running", "undo_failed")
@@ -162,6 +163,21 @@ class SqliteStore:
     def parsed(self, command: str) -> int:
         with self._database.reading() as connection:
             return _parsed(connection, command)
+
+    def usage(self, *, project: str = "", since: str = "") -> Sequence[Usage]:
+        from rdev_cli.domain.usage import Usage  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "select project, agent, model, count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd), max(created_at)"
+                " from commands where agent <> '' and (? = '' or project = ?) and created_at >= ?"
+                " group by project, agent, model order by project, agent, model",
+                [project, project, since],
+            )
+            return [
+                Usage(project=p, agent=a, model=m, runs=n, input_tokens=i, output_tokens=o, cost_usd=c, last_at=moment(at))
+                for p, a, m, n, i, o, c, at in rows
+            ]
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
         with self._database.reading() as connection:

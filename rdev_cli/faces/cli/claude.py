@@ -1,27 +1,47 @@
-"""rdev claude."""
+"""rdev claude, and what every way to run an agent shares."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.agent import AgentSpec
+from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
-from rdev_cli.faces.cli.face import Hand, does, duration, hand, noun, read, say, write
+from rdev_cli.faces.cli.face import Hand, Verb, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
 
 app = noun("")
 
+Prompt = Annotated[
+    str | None,
+    typer.Argument(metavar="[PROMPT|-]", help="What to do; - reads it from stdin; none: the agent's own screen.", show_default=False),
+]
+Model = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="The model; the project's, the context's, else the agent's own choice.")
+]
+Tools = Annotated[str, typer.Option("--tools", metavar="TOOL,TOOL", help="All the tools it may use: Read,Edit,Write,Glob,Grep,Bash.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with its last conversation in this project.")]
+Conversation = Annotated[
+    str, typer.Option("--conversation", metavar="ID|COMMAND", help="Go on with this conversation: its id, or a run of it.")
+]
+NoCommit = Annotated[bool, typer.Option("--no-commit", help="Leave the changes in the work tree.")]
 
-@does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md')
+
+@app.command(
+    "claude", cls=Verb, help="Run Claude Code on a project and commit what it changed.",
+    epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md · rdev claude shop --resume "and link to it"',
+)  # fmt: skip
 def claude(
     ctx: typer.Context,
     project: Name,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", help="What to do; - reads it from stdin.", show_default=False)],
-    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="The model; the agent's own choice by default.")] = "",
-    no_commit: Annotated[bool, typer.Option("--no-commit", help="Leave the changes in the work tree.")] = False,
+    prompt: Prompt = None,
+    model: Model = "",
+    tools: Tools = "",
+    resume: Resume = False,
+    conversation: Conversation = "",
+    no_commit: NoCommit = False,
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
@@ -29,11 +49,9 @@ def claude(
 ) -> None:
     here = hand(ctx)
     here.options["isolation"] = isolation
-    if prompt == "-":
-        prompt = read(here, (4 << 20) + 8).decode("utf-8", "replace")
     run(
-        ctx, here, "claude", project, prompt, model=model, commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network,
-        wait=not no_wait,
+        ctx, here, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
+        commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
     )  # fmt: skip
 
 
@@ -42,24 +60,41 @@ def run(
     here: Hand,
     agent: str,
     project: str,
-    prompt: str,
+    prompt: str | None,
     *,
-    model: str = "",
-    commit: bool = True,
-    limit: int = 0,
-    network: bool = True,
-    wait: bool = True,
+    model: str,
+    tools: str,
+    resume: str,
+    commit: bool,
+    limit: int,
+    network: bool,
+    wait: bool,
 ) -> None:
-    """Run an agent and follow it to its end; raise if it went wrong."""
+    """Run an agent and follow it to its end, or open its screen; raise if it went wrong."""
+    size = None
+    if prompt is None:
+        if not (sys.stdin.isatty() and sys.stdout.isatty() and here.human and wait):
+            raise typer.BadParameter(
+                "say what to do, or - to read it from stdin; an agent's screen needs a terminal", param_hint="'PROMPT'"
+            )
+        from rdev_cli.faces.cli.live import size as size_of  # noqa: PLC0415 -- only for a screen
+
+        size = size_of()
+    elif prompt == "-":
+        prompt = read(here, (4 << 20) + 8).decode("utf-8", "replace")
     world = here.world()
     spec = AgentSpec(
-        project=project, prompt=prompt, agent=agent, model=model, timeout_seconds=limit, commit=commit, network=network,
-        environment=world.agent_environment(agent),
+        project=project, prompt=prompt or "", agent=agent, model=model, tools=tuple(t for t in tools.split(",") if t), resume=resume,
+        terminal=size, timeout_seconds=limit, commit=commit, network=network,
     )  # fmt: skip
     running = agents.run(world, spec)
     for note in running.notes:
         say(f"note: {note}")
-    if not wait:
+    if size is not None:
+        from rdev_cli.faces.cli.working import screen  # noqa: PLC0415
+
+        screen(here, running, commit=commit)
+    elif not wait:
         show(ctx, running.command) if not here.human else write(sys.stdout, f"{running.command.id}\n")
     else:
         look(ctx, here, running.command)

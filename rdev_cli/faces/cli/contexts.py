@@ -16,6 +16,10 @@ def _named(value: str) -> None:
     name_rule(value, "context name")
 
 
+def _agent(value: str) -> None:
+    name_rule(value, "agent")
+
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False)]
 
 
@@ -55,7 +59,26 @@ def set_(
     shown: Annotated[
         list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")
     ] = None,
-    agent_path: Annotated[list[str] | None, typer.Option("--agent-path", metavar="NAME=PATH", help="Where an agent's program is.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="NAME", help="The agent that works where nobody says which.", callback=checked(_agent))
+    ] = None,
+    agent_path: Annotated[
+        list[str] | None, typer.Option("--agent-path", metavar="NAME=PATH", help="Where an agent's program is; a new NAME makes an agent.")
+    ] = None,
+    agent_model: Annotated[list[str] | None, typer.Option("--agent-model", metavar="NAME=MODEL", help="The model an agent uses.")] = None,
+    agent_tools: Annotated[
+        list[str] | None, typer.Option("--agent-tools", metavar="NAME=TOOL,TOOL", help="The tools an agent may use.")
+    ] = None,
+    agent_output: Annotated[
+        list[str] | None, typer.Option("--agent-output", metavar="NAME=KIND", help="How a program of yours prints: lines or jsonl.")
+    ] = None,
+    agent_args: Annotated[
+        list[str] | None, typer.Option("--agent-args", metavar="NAME=WORD,WORD", help="The arguments of a program of yours.")
+    ] = None,
+    agent_variables: Annotated[
+        list[str] | None,
+        typer.Option("--agent-variables", metavar="NAME=VAR,VAR", help="What a program of yours takes from your environment."),
+    ] = None,
     agent_env: Annotated[
         list[str] | None, typer.Option("--agent-env", metavar="NAME.VAR=VALUE", help="A variable for an agent; no secrets.")
     ] = None,
@@ -63,14 +86,21 @@ def set_(
     values: dict[str, str] = {}
     if isolation is not None:
         values["isolation"] = isolation
+    if agent is not None:
+        values["agent"] = agent
     if shown:
         values["show"] = "\n".join(shown)
-    for given, flag in ((agent_path, "--agent-path"), (agent_env, "--agent-env")):
+    for given, flag in (
+        (agent_path, "path"), (agent_output, "output"), (agent_args, "args"), (agent_variables, "variables"), (agent_model, "model"),
+        (agent_tools, "tools"), (agent_env, "env"),
+    ):  # fmt: skip
         for pair in given or []:
             key, equals, value = pair.partition("=")
-            if not equals or not value:
-                raise typer.BadParameter(f"'{pair}' has no value; write NAME=VALUE", param_hint=f"'{flag}'")
-            values[f"agent.{key}"] = value
+            who, dot, variable = key.partition(".")
+            if not equals or not value or (flag == "env") != bool(dot):
+                shape = "NAME.VAR=VALUE" if flag == "env" else "NAME=VALUE"
+                raise typer.BadParameter(f"'{pair}' has no value; write {shape}", param_hint=f"'--agent-{flag}'")
+            values[f"agents.{who}.{f'env.{variable}' if dot else flag}"] = value
     made = contexts.set_(hand(ctx).world(), name, values)
     if not values:
         say(f"{name} is as it was, or new with the defaults; rdev context set --help shows what can be set")

@@ -20,6 +20,7 @@ from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, say
 TREE: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The main job, narrated live on a scripted model, then cleaned up."),
     "project": ("projects", "Projects: a record, a repository and a pod under one name."),
+    "agent": ("agents", "Agents: what works on a project; run one, look at them, and at what they used."),
     "claude": ("claude", "Run Claude Code on a project and commit what it changed."),
     "exec": ("exec_", "Run a command in a project's pod."),
     "shell": ("shell", "Run a line of sh in a project's pod."),

@@ -26,6 +26,8 @@ def create(
         str | None, typer.Option("--from", metavar="DIR|URL", help="Take history and branches from there instead of the skeleton.")
     ] = None,
     no_network: Annotated[bool, typer.Option("--no-network", help="No command of it ever reaches the network.")] = False,
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="The agent that works on it; the context's by default.")] = "",
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="That agent's model.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     isolation: Isolation = None,
     timeout: Wait = None,
@@ -34,7 +36,7 @@ def create(
     here.options |= {"isolation": isolation, "wait_seconds": duration(timeout, "timeout")}
     if source == "":
         raise typer.BadParameter("the folder or URL is empty", param_hint="'--from'")
-    spec = ProjectSpec(name=project, description=description, source=source or "", network=not no_network)
+    spec = ProjectSpec(name=project, description=description, source=source or "", network=not no_network, agent=agent, model=model)
     world = here.world()
     if dry_run:
         show(ctx, projects.plan_create(world, spec))
@@ -55,6 +57,17 @@ def list_(ctx: typer.Context) -> None:
 @does(app, "show", projects.show)
 def show_(ctx: typer.Context, project: Some = None) -> None:
     show(ctx, projects.show(hand(ctx).world(), one(ctx, project)))
+
+
+@does(app, "set", projects.set_, epilog="rdev project set shop --agent opencode --model anthropic/claude-sonnet-4-5")
+def set_(
+    ctx: typer.Context,
+    project: Name,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="The agent that works on it; empty: the context's.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="MODEL", help="That agent's model; empty: its own choice.")] = None,
+    description: Annotated[str | None, typer.Option("--description", "-d", metavar="TEXT", help="One line about it.")] = None,
+) -> None:
+    show(ctx, projects.set_(hand(ctx).world(), project, agent=agent, model=model, description=description))
 
 
 @does(app, "status", projects.status)

@@ -24,7 +24,7 @@ def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
     if isinstance(value, Mapping):
         return str(value.get("id") or value.get("name") or value["project"])
-    for field in ("name", "id", "seq"):
+    for field in ("name", "id", "seq", "agent"):
         if hasattr(value, field):
             return str(getattr(value, field))
     return str(value.project if isinstance(value.project, str) else value.project.name)

@@ -12,6 +12,7 @@ from rdev_cli.faces.cli.show import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project, ProjectStatus
 
@@ -72,7 +73,24 @@ def _project(value: Project) -> str:
         [
             ("name", value.name), ("id", value.id), ("state", value.state.value), ("description", value.description),
             ("repository", value.repository), ("branch", value.branch), ("from", value.source), ("pod", value.pod),
-            ("network", "yes" if value.network else "no"), ("created", ago(value.created_at)),
+            ("network", "yes" if value.network else "no"), ("agent", value.agent), ("model", value.model), ("created", ago(value.created_at)),
+            *[("used by", f"{u.agent} {u.model}: {_spent(u)} in {u.runs} runs") for u in getattr(value, "usage", ())],
+        ]
+    )  # fmt: skip
+
+
+def _spent(used: Any) -> str:
+    money = f", {used.cost_usd:.4f} USD" if used.cost_usd else ""
+    return f"{used.input_tokens} tokens in, {used.output_tokens} out{money}"
+
+
+def _agent(value: AgentInfo) -> str:
+    return _facts(
+        [
+            ("name", value.name + (" (the one that works where nobody says which)" if value.default else "")),
+            ("program", value.program or f"not on this machine; rdev context set local --agent-path {value.name}=PATH"),
+            ("model", value.model or "its own choice"), ("tools", ", ".join(value.tools)),
+            ("takes", ", ".join(f"{name} (given)" if name in value.given else name for name in value.variables) or "nothing"),
         ]
     )  # fmt: skip
 
@@ -103,7 +121,9 @@ def _command(value: Command) -> str:
 
 
 # by the name of a type, so that showing one kind of thing does not load the others
-_CARDS: dict[str, Callable[[Any], str]] = {"Project": _project, "ProjectStatus": _status, "Command": _command}
+_CARDS: dict[str, Callable[[Any], str]] = {
+    "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "AgentInfo": _agent,
+}  # fmt: skip
 
 
 def _line(argv: Sequence[str]) -> str:
@@ -150,6 +170,23 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("SUBJECT", False, lambda e: e.subject),
         ("BY", True, lambda e: e.actor),
         ("WHAT", False, lambda e: _short(", ".join(f"{k}={_value(v)}" for k, v in e.data.items() if v not in ("", None)), 100)),
+    ),
+    "AgentInfo": (
+        ("NAME", False, lambda a: a.name),
+        ("DEFAULT", False, lambda a: "*" if a.default else ""),
+        ("MODEL", False, lambda a: a.model or "-"),
+        ("PROGRAM", False, lambda a: a.program or "not on this machine"),
+        ("GIVEN", True, lambda a: ",".join(a.given)),
+    ),
+    "Usage": (
+        ("PROJECT", False, lambda u: u.project),
+        ("AGENT", False, lambda u: u.agent),
+        ("MODEL", False, lambda u: u.model or "-"),
+        ("RUNS", False, lambda u: str(u.runs)),
+        ("TOKENS IN", False, lambda u: str(u.input_tokens)),
+        ("OUT", False, lambda u: str(u.output_tokens)),
+        ("USD", False, lambda u: f"{u.cost_usd:.4f}"),
+        ("LAST", True, lambda u: ago(u.last_at) if u.last_at else ""),
     ),
     "Context": (
         ("NAME", False, lambda c: c.name),

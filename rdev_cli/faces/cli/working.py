@@ -14,6 +14,7 @@ from rdev_cli.ops import agents, events, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rdev_cli.ops.commands import Running
     from rdev_cli.wiring.services import Services
 
 
@@ -85,3 +86,21 @@ def _person(here: Hand, command: Command) -> None:
     tokens = f", {command.input_tokens} tokens in, {command.output_tokens} out" if command.input_tokens else ""
     took = f" in {command.duration_ms / 1000:.1f}s" if command.duration_ms is not None else ""
     say(f"{command.id} {command.state.value}{took}{tokens}{f', {command.cost_usd:.4f} USD' if command.cost_usd else ''}")
+
+
+def screen(here: Hand, running: "Running", *, commit: bool) -> None:
+    """Hand the terminal to an agent's own screen until it ends, then commit what it left; raise if it went wrong."""
+    from rdev_cli.faces.cli import live  # noqa: PLC0415 -- with the work, not with help
+
+    world, command = here.world(), running.command
+    terminal = live.Terminal(running.input)
+    try:
+        if running.input is not None:
+            live.feed(running.input)
+        command = live.follow(here, world, command, live.both(world, command.id))
+    finally:
+        terminal.restore()
+    if command.state is CommandState.COMPLETED and commit:
+        command = agents.keep(world, command, subject=f"Work with {command.agent}")
+    _person(here, command)
+    agents.verdict(world, command)
