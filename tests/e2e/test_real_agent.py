@@ -104,7 +104,7 @@ def test_a_program_gets_tokens_session_and_typed_events(rdev, claude, model):
     assert kinds.count("agent.finished") == 1
 
 
-def test_a_cancel_in_mid_run_leaves_no_process(rdev, spawn, claude, model, home):
+def test_t_exec_8_a_cancel_in_mid_run_leaves_no_process(rdev, spawn, claude, model, home):
     process = spawn("claude", claude, "work for long", env=model(SLEEPS))
     workspace = _workspace(rdev, home)
     _until((workspace / "began").exists)
@@ -116,7 +116,7 @@ def test_a_cancel_in_mid_run_leaves_no_process(rdev, spawn, claude, model, home)
     assert b"began" in rdev("git", claude, "--", "status", "--porcelain").stdout
 
 
-def test_after_a_killed_client_attach_replays_every_byte_and_the_work_is_committed(rdev, spawn, claude, model, home):
+def test_t_exec_7_after_a_killed_client_attach_replays_every_byte_and_the_work_is_committed(rdev, spawn, claude, model, home):
     script = (
         *EDITS[:1],
         Turn(tools=(ToolCall(name="Bash", input={"command": "touch began; until [ -e go ]; do sleep 0.1; done; rm go began"}),)),
@@ -142,7 +142,7 @@ def test_after_a_killed_client_attach_replays_every_byte_and_the_work_is_committ
     _until(lambda: not _inside(workspace), 10)  # the runner's own shells leave a moment after its record
 
 
-def test_a_time_limit_ends_it_with_124(rdev, claude, model):
+def test_t_exec_9_a_time_limit_ends_it_with_124(rdev, claude, model):
     done = rdev("claude", claude, "work for long", "--timeout", "6s", env=model(SLEEPS), timeout=120)
     assert done.returncode == 124, done.stderr
 
@@ -195,7 +195,7 @@ def test_opencode_edits_files_and_rdev_commits_counts_and_goes_on(rdev, opencode
     assert [(u["agent"], u["runs"]) for u in used] == [("opencode", 2)]
 
 
-def test_a_cancel_of_opencode_in_mid_run_leaves_no_process(rdev, spawn, opencode, model, home):
+def test_t_exec_8_a_cancel_of_opencode_in_mid_run_leaves_no_process(rdev, spawn, opencode, model, home):
     process = spawn("agent", "run", opencode, "work for long", env=model(SLEEPS))
     workspace = _workspace(rdev, home)
     _until((workspace / "began").exists)
@@ -225,3 +225,26 @@ def test_claude_goes_on_with_its_conversation_and_gets_no_other_tool(rdev, claud
 def test_every_real_agent_is_proved_from_inside(rdev, claude, opencode):
     checks = {c["name"]: c for c in json.loads(rdev("agent", "health", "-o", "json").stdout)["items"]}
     assert {name: checks[name]["verdict"] for name in ("agent.claude", "agent.opencode")} == {"agent.claude": "ok", "agent.opencode": "ok"}
+
+
+def test_t_exec_9_a_time_limit_ends_opencode_with_124(rdev, opencode, model):
+    done = rdev("agent", "run", opencode, "work for long", "--timeout", "20s", env=model(SLEEPS), timeout=120)
+    assert done.returncode == 124, done.stderr
+
+
+def test_t_exec_7_after_a_killed_client_opencode_works_on_and_attach_replays_it(rdev, spawn, opencode, model, home):
+    script = (
+        *EDITS[:1],
+        Turn(tools=(ToolCall(name="Bash", input={"command": "touch began; until [ -e go ]; do sleep 0.1; done; rm go began"}),)),
+        EDITS[-1],
+    )
+    process = spawn("agent", "run", opencode, "add an about page", env=model(script))
+    workspace = _workspace(rdev, home)
+    _until((workspace / "began").exists)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    id = rdev("ps", "-o", "name").stdout.decode().strip()
+    (workspace / "go").touch()
+    attached = rdev("command", "attach", id, timeout=120)
+    assert (attached.returncode, b"Both are done." in attached.stdout) == (0, True), attached.stderr
+    assert b"site/about.html" in rdev("git", opencode, "--", "show", "--stat").stdout
