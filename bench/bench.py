@@ -101,6 +101,8 @@ def startup(rounds: int, env: dict[str, str], cwd: Path) -> list[Row]:
         ("rdev project list", ("project", "list"), typer, 1.8),
         ("rdev exec bench -- true", ("exec", "bench", "--", "true"), typer, 2.0),
         ("rdev --version", ("--version",), nothing, 1.4),
+        ("Tab: rdev project li", ("__complete", "project", "li"), nothing, 1.4),
+        ("Tab: rdev exec ben", ("__complete", "exec", "ben"), nothing, 2.6),
     )
     things = {typer: timed(PYTHON, "-c", "import typer"), nothing: timed(PYTHON, "-c", "pass")}
     things |= {name: timed(RDEV, *argv) for name, argv, _, _ in promised}

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md and docs/errors.md from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/errors.md and the words of completion from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
-from rdev_cli.faces.cli import face, main  # noqa: E402
+from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
+from rdev_cli.wiring.config import AGENTS, ISOLATION  # noqa: E402
 
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
@@ -83,6 +84,25 @@ MEANINGS = {
     "WORKTREE": "git in the pod could not bring the work tree up to date",
 }
 
+# What completion offers for a value, by how its option is spelled or how usage calls it; None of both: any text. `|` begins a closed list.
+VALUES = {
+    "--agent": f"|{'|'.join(AGENTS)}|bundled",
+    "--context": "context",
+    "--isolation": f"|{'|'.join(ISOLATION)}",
+    "--log-format": "|text|json",
+    "--subject": "project",
+    "COMMAND": "command",
+    "CONTEXT": "context",
+    "DIR": "dirs",
+    "DIR|URL": "dirs",
+    "FILE": "files",
+    "FORMAT": f"|{'|'.join(face.FORMATS)}",
+    "NAME=PATH": "files",
+    "PATH": "files",
+    "PROJECT": "project",
+    "SHELL": f"|{'|'.join(completion.SCRIPTS)}",
+}
+
 ERRORS = """An error is told on stderr: a sentence and a hint for a person; with `-o json`, `jsonl` or `yaml` one line of JSON,
 `{"error": {"code", "message", "hint", "context"}}`. Codes do not change; messages may. `exec`, `shell` and `git` end with 125
 for whatever went wrong before the command ran, and the code says what it was.
@@ -142,7 +162,7 @@ def cli() -> str:
         "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
         "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first.\n"
     )
-    parts.append("The root takes `--version` and `-h`, `--help`.\n")
+    parts.append("The root takes `--version` and `-h`, `--help`. Tab completes all of it: [completion.md](completion.md).\n")
     for path, command in tree():
         ctx = typer.Context(command, info_name=" ".join(("rdev", *path)))
         pieces = " ".join(piece for piece in command.collect_usage_pieces(ctx) if piece)
@@ -165,6 +185,67 @@ def cli() -> str:
     ]
     parts.append(table(("operation", "command", "scope", "pace", "what it does"), lines))
     return "\n".join(parts)
+
+
+def takes(path: tuple[str, ...], param: Any) -> str | None:
+    """Return what completion offers for a value of an argument or option, None for a flag, which has no value."""
+    if getattr(param, "is_flag", False):
+        return None
+    called = (param.metavar or "").strip("[]")
+    if param.param_type_name == "argument":
+        if path == ("project", "create"):
+            return ""  # a new name
+        called = "CONTEXT" if path[0] == "context" else called
+    for key in (*(opt for opt in param.opts if opt.startswith("--")), called):
+        if key in VALUES:
+            return VALUES[key]
+    if called == "KIND":
+        raise SystemExit(
+            f"rdev {' '.join(path)}: completion does not know the values of {param.opts[0]}; docs/generate.py has a table of them"
+        )
+    return ""
+
+
+def words() -> str:
+    """Return rdev_cli/faces/cli/words.py."""
+    root = main.root()
+    common = shared()
+    last = (("-h", "--help"), None, "Show this message and exit.")
+
+    def options(path: tuple[str, ...], params: Sequence[Any]) -> list[tuple[tuple[str, ...], str | None, str]]:
+        return [(tuple(p.opts), takes(path, p), p.help or "") for p in params if p.param_type_name == "option"]
+
+    groups = {"": {name: summary for name, (_, summary) in main.TREE.items()}}
+    arguments, own, tailed = {}, {}, []
+    for path, command in tree():
+        name = " ".join(path)
+        if hasattr(command, "commands"):
+            groups[name] = {below: one.get_short_help_str(200) for below, one in command.commands.items()}
+            continue
+        arguments[name] = tuple(takes(path, p) for p in command.params if p.param_type_name == "argument")
+        own[name] = options(path, [p for p in command.params if p.name not in common])
+        if isinstance(command, face.Tailed):
+            tailed.append(name)
+    lines = [
+        '"""The words of the command line, for completion. Made by docs/generate.py (`just docs`); do not edit."""\n',
+        "# fmt: off",
+        "# ruff: noqa: Q000",
+        "# a value: one of `|these|words`, a kind of name, files or dirs, any text (empty), None for a flag",
+        "Option = tuple[tuple[str, ...], str | None, str]  # its spellings, its value, what it is for\n",
+        f"ROOT: tuple[Option, ...] = {(last, *options((), root.params))!r}",
+        "SHARED: tuple[Option, ...] = (",
+        *(f"    {one!r}," for one in (*options((), face._shared()), last)),  # noqa: SLF001
+        ")",
+        "GROUPS: dict[str, dict[str, str]] = {",
+    ]
+    for name, below in groups.items():
+        lines += [f"    {name!r}: {{", *(f"        {one!r}: {summary!r}," for one, summary in below.items()), "    },"]
+    lines += ["}", "ARGUMENTS: dict[str, tuple[str, ...]] = {", *(f"    {name!r}: {found!r}," for name, found in arguments.items()), "}"]
+    lines.append("OPTIONS: dict[str, tuple[Option, ...]] = {")
+    for name, found in own.items():
+        lines += [f"    {name!r}: (", *(f"        {one!r}," for one in found), "    ),"] if found else [f"    {name!r}: (),"]
+    lines += ["}", f"TAILED = {tuple(tailed)!r}  # what stands after their `--` is another program's", ""]
+    return "\n".join(lines)
 
 
 def codes() -> dict[str, set[str]]:
@@ -216,12 +297,12 @@ def errors_() -> str:
 def main_(check: bool) -> int:  # noqa: FBT001
     """Write, or compare."""
     wrong = unexplained()
-    for name, text in (("cli.md", cli()), ("errors.md", errors_())):
-        path = ROOT / "docs" / name
+    for name, text in (("docs/cli.md", cli()), ("docs/errors.md", errors_()), ("rdev_cli/faces/cli/words.py", words())):
+        path = ROOT / name
         old = path.read_text() if path.exists() else ""
         if check and old != text:
-            wrong.append(f"docs/{name} is not what the code says; `just docs` writes it")
-            wrong += list(difflib.unified_diff(old.splitlines(), text.splitlines(), f"docs/{name}", "the code", lineterm="", n=0))[:40]
+            wrong.append(f"{name} is not what the code says; `just docs` writes it")
+            wrong += list(difflib.unified_diff(old.splitlines(), text.splitlines(), name, "the code", lineterm="", n=0))[:40]
         elif not check:
             path.write_text(text)
     for line in wrong:

@@ -1,4 +1,4 @@
-"""The door: answers `--version` by itself, and leaves the rest to the command line."""
+"""The door: answers `--version` and the shells' completion by itself, and leaves the rest to the command line."""
 
 import sys
 
@@ -10,6 +10,10 @@ def main() -> int:
 
         sys.stdout.write(f"rdev {__version__}\n")
         return 0
+    if sys.argv[1:2] == ["__complete"]:
+        from rdev_cli.faces.cli.complete import main as complete  # noqa: PLC0415 -- a Tab must not pay for typer
+
+        return complete(sys.argv[2:])
     import signal  # noqa: PLC0415 -- loads enum, which is a fifth of the answer above
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

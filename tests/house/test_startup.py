@@ -26,6 +26,13 @@ finally:
         json.dump([code, sorted(sys.modules)], file)
 """
 
+# the report's own, and its modules': they are here before the answer begins
+_START = set(
+    subprocess.run(
+        [sys.executable, "-c", "import json, os, sys; print(*sys.modules)"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.split()
+)
+
 Loads = Callable[..., set[str]]
 
 
@@ -53,6 +60,41 @@ def test_the_version_alone_loads_nothing_of_ours_but_the_door(loads: Loads) -> N
     modules = loads("--version")
     assert {m for m in modules if m.startswith("rdev_cli")} == {"rdev_cli", "rdev_cli.__main__"}
     assert not _found(modules, {*HEAVY, *STATE, "typer", "click", "signal"})
+
+
+# what a Tab may not load: each costs more than all the rest of an answer
+SLOW = {
+    *HEAVY,
+    "typer",
+    "click",
+    "signal",
+    "enum",
+    "re",
+    "dataclasses",
+    "pathlib",
+    "typing",
+    "json",
+    "ssl",
+    "socket",
+    "logging",
+    "subprocess",
+}
+
+
+@pytest.mark.parametrize("words", [("",), ("project", "list", "-o", ""), ("exec", "shop", "--", "")])
+def test_completion_of_words_loads_the_words_and_nothing_else(loads: Loads, words: tuple[str, ...]) -> None:
+    modules = loads("__complete", *words)
+    cli = "rdev_cli.faces.cli"
+    ours = {"rdev_cli", "rdev_cli.__main__", "rdev_cli.faces", cli, f"{cli}.complete", f"{cli}.words"}
+    assert {m for m in modules if m.startswith("rdev_cli")} == ours
+    assert not _found(modules - _START, {*SLOW, *STATE})
+
+
+def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project: str) -> None:
+    modules = loads("__complete", "exec", project[:2])
+    assert "sqlite3" in modules
+    assert {m for m in modules if m.startswith(("rdev_cli.wiring", "rdev_cli.adapters"))} == {"rdev_cli.wiring", "rdev_cli.wiring.names"}
+    assert not _found(modules - _START, SLOW)
 
 
 @pytest.mark.parametrize("argv", [("version",), ("--help",), ("project", "--help"), ("exec", "--help")])

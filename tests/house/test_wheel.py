@@ -33,12 +33,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def test_the_wheel_holds_the_package_and_the_skeleton_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_the_skeleton_and_the_completions_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {p.relative_to(ROOT).as_posix() for p in tracked() if p.relative_to(ROOT).parts[0] == "rdev_cli"}
-    skeleton = {f"rdev_cli/_data/{p.relative_to(ROOT).as_posix()}" for p in tracked() if p.relative_to(ROOT).parts[0] == "skeleton"}
-    assert len(skeleton) > 5
-    assert {n for n in names if ".dist-info/" not in n} == package | skeleton
+    data = {p.relative_to(ROOT) for p in tracked() if p.relative_to(ROOT).parts[0] in ("skeleton", "completions")}
+    assert len(data) > 9
+    assert {n for n in names if ".dist-info/" not in n} == package | {f"rdev_cli/_data/{p.as_posix()}" for p in data}
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
@@ -55,3 +55,20 @@ def test_an_installed_wheel_finds_its_skeleton(wheel: Path, tmp_path: Path) -> N
         check=True,
     )
     assert {"CLAUDE.md", "README.md", ".gitignore", "scripts/check.sh"} <= set(ran.stdout.split())
+
+
+def test_an_installed_wheel_finds_its_completions(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = "from rdev_cli.faces.cli import completion as c; print(c.__file__); print(*(c.script(shell) for shell in c.SCRIPTS), sep='', end='')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    where, _, scripts = ran.stdout.partition("\n")
+    assert where.startswith(str(tmp_path / "installed"))
+    assert scripts == "".join((ROOT / "completions" / name).read_text() for name in ("rdev.bash", "_rdev", "rdev.fish", "rdev.ps1"))

@@ -31,6 +31,7 @@ TREE: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
+    "completion": ("completion", "Print the completion script of a shell: commands, options and live names at Tab."),
     "version": ("version", "Show the version."),
 }
 _TAILED = ("exec", "git")  # what stands after their `--` is the command's own and is not looked at
