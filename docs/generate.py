@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
-from rdev_cli.wiring.config import AGENTS, ISOLATION  # noqa: E402
+from rdev_cli.wiring.config import BUILT_IN, ISOLATION  # noqa: E402
 
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
@@ -63,8 +63,8 @@ MEANINGS = {
     "LOG": "rdev's own log cannot be written there",
     "MACHINE": "the machine refused: no room, no rights, no more processes or files",
     "NOT_FOUND": "there is no such thing",
-    "NO_CONVERSATION": "there is no such conversation with that agent to go on with",
     "NO_CONTEXT": "there is no context of that name",
+    "NO_CONVERSATION": "there is no such conversation with that agent to go on with",
     "NO_SCREEN": "that agent has no interactive screen: give it a prompt",
     "OUTCOME_UNKNOWN": "how it ended cannot be known: there is no exit record",
     "OUTPUT_GONE": "what the command printed is not kept any more (7 days)",
@@ -86,7 +86,7 @@ MEANINGS = {
 
 # What completion offers for a value, by how its option is spelled or how usage calls it; None of both: any text. `|` begins a closed list.
 VALUES = {
-    "--agent": f"|{'|'.join(AGENTS)}|bundled",
+    "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ISOLATION = ("bubblewrap", "none")
 _AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
-_BUILT_IN = ("claude", "opencode", "bundled")
+BUILT_IN = ("claude", "opencode", "bundled")
 _PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
@@ -275,7 +275,7 @@ class Config:
             name_rule(str(agent), "agent")
             if not set(entry) <= set(_AGENT_KEYS):
                 raise Invalid(f"agents.{agent} has only {', '.join(_AGENT_KEYS)}", hint="path: /usr/bin/claude", field="agents")
-            if agent not in _BUILT_IN and not entry.get("path"):
+            if agent not in BUILT_IN and not entry.get("path"):
                 raise Invalid(f"agents.{agent} has no path", hint=f"rdev context set NAME --agent-path {agent}=/path/to/it", field="agents")
             for key in ("path", "model"):
                 if not isinstance(entry.get(key, ""), str) or not entry.get(key, "").isprintable():
@@ -286,7 +286,7 @@ class Config:
                     raise Invalid(f"{key} of agents.{agent} is no list of words", hint=f"{key}: [one, two]", field="agents")
             if entry.get("output", "lines") not in ("lines", "jsonl"):
                 raise Invalid(f"output of agents.{agent} is not known", hint="lines or jsonl", field="agents")
-            if agent in _BUILT_IN and {"args", "output", "variables"} & set(entry):
+            if agent in BUILT_IN and {"args", "output", "variables"} & set(entry):
                 raise Invalid(
                     f"rdev knows how {agent} is called and prints", hint="args, output and variables are for others", field="agents"
                 )
@@ -357,7 +357,7 @@ class Config:
                 context[noun] = value
         for key, value in context.items():
             self._valid(key, value)
-        known = {*_BUILT_IN, *context.get("agents", {})}
+        known = {*BUILT_IN, *context.get("agents", {})}
         if context.get("agent", "claude") not in known:
             raise Invalid(
                 f"there is no agent '{context['agent']}' in {name}",

@@ -66,7 +66,7 @@ def state(home: Mapping[str, str], context: str = "local") -> Path:
         ("events -of", []),
         ("project list -o json --log-format ", ["text", "json"]),
         ("exec --isolation ", ["bubblewrap", "none"]),
-        ("demo --agent ", ["claude", "bundled"]),
+        ("demo --agent ", ["claude", "opencode", "bundled"]),
         ("demo --agent=c", ["--agent=claude"]),
         ("project create ", []),
         ("project create shop --description ", []),
