@@ -117,14 +117,24 @@ def say(text: str, end: str = "\n") -> None:
 def write(stream: TextIO, text: str) -> None:
     """Write text at once, whatever the terminal's encoding can show."""
     try:
-        stream.write(text)
-        stream.flush()
+        send(stream, text.encode(stream.encoding or "utf-8", stream.errors or "backslashreplace"))
     except BrokenPipeError:
         if stream is not sys.stderr:
             raise
     except OSError as e:
         if stream is not sys.stderr:  # talk that nobody can be told is no reason to stop the work
             raise unwritable(e) from e
+
+
+def send(stream: TextIO, data: bytes) -> None:
+    """Write bytes to the last one at once; Python's own buffers lose some where somebody else made the stream non-blocking."""
+    stream.flush()
+    raw, view = getattr(stream.buffer, "raw", stream.buffer), memoryview(data)
+    while view:
+        done = raw.write(view)
+        if done is None:
+            select.select([], [raw], [])
+        view = view[done or 0 :]
 
 
 def unwritable(error: OSError) -> Unavailable:

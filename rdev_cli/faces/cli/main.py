@@ -202,6 +202,8 @@ def _run(hand: Hand, words: list[str]) -> int:
         code = root()(words, prog_name="rdev", standalone_mode=False, obj=hand)
     except RdevError as e:
         return _failed(hand, e, form)
+    except SystemExit as e:  # the library's one, for help that nobody reads any more
+        raise ReaderLeft from e
     except typer.Abort:
         return 130
     except typer.TyperException as e:

@@ -9,7 +9,7 @@ import typer
 
 from rdev_cli.domain.codec import document, to_json
 from rdev_cli.domain.page import Page
-from rdev_cli.faces.cli.face import hand, unwritable, write
+from rdev_cli.faces.cli.face import hand, send, unwritable, write
 
 # C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
@@ -32,21 +32,12 @@ def handle(value: Any) -> str:
 
 def emit(text: str) -> None:
     """Print a document: UTF-8 whatever the terminal, a newline at the end."""
-    sys.stdout.flush()
-    data = (text + "\n").encode()
     try:
-        while data:
-            data = data[sys.stdout.buffer.raw.write(data) or 0 :] if hasattr(sys.stdout.buffer, "raw") else _buffered(data)
+        send(sys.stdout, (text + "\n").encode())
     except BrokenPipeError:
         raise
     except OSError as e:
         raise unwritable(e) from e
-
-
-def _buffered(data: bytes) -> bytes:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-    return b""
 
 
 def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> None:
