@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.errors import Invalid
-from rdev_cli.faces.cli.face import checked, hand
+from rdev_cli.faces.cli.face import hand
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
 Some = Annotated[
@@ -14,14 +13,6 @@ Some = Annotated[
 Limit = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="End it after so long: 90s, 30m, 8h.")]
 Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
-
-
-def _kind(value: str) -> None:
-    if value not in ("bubblewrap", "none"):
-        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
-
-
-Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.", callback=checked(_kind))]
 
 
 def one(ctx: typer.Context, given: str | None) -> str:

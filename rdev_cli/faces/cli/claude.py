@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.agent import AgentSpec
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
-from rdev_cli.faces.cli.face import Hand, does, duration, hand, noun, read, say, write
+from rdev_cli.faces.cli.arguments import Detached, Limit, Name, Offline
+from rdev_cli.faces.cli.face import Hand, Placed, does, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
@@ -15,7 +15,7 @@ from rdev_cli.ops import agents
 app = noun("")
 
 
-@does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md')
+@does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md', cls=Placed)
 def claude(
     ctx: typer.Context,
     project: Name,
@@ -25,10 +25,8 @@ def claude(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     if prompt == "-":
         prompt = read(here, (4 << 20) + 8).decode("utf-8", "replace")
     run(

@@ -10,8 +10,7 @@ from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
-from rdev_cli.faces.cli.arguments import Isolation
-from rdev_cli.faces.cli.face import Hand, Verb, hand, noun, say, write
+from rdev_cli.faces.cli.face import Hand, Placed, hand, noun, say, write
 from rdev_cli.faces.cli.show import clean, show
 from rdev_cli.faces.cli.working import watch
 from rdev_cli.ops import agents, commands, projects
@@ -57,7 +56,7 @@ def _isolated(here: Hand) -> tuple["Services", str]:
 
 @app.command(
     "demo",
-    cls=Verb,
+    cls=Placed,
     help="The main job, narrated live on a scripted model, then cleaned up.\n\n"
     "Creates a project, runs a coding agent on it in an isolated environment, shows what it changed, deletes everything. "
     "The model is a script on this machine, so no key is needed and nothing is sent anywhere; Claude Code is used if it is here.",
@@ -66,10 +65,8 @@ def demo(
     ctx: typer.Context,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the project, to look at it.")] = False,
     agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="claude or bundled; what is here, by default.")] = "",
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     world, forced = _isolated(here)
     chosen = forced or _agent(world, agent)
     name = f"demo-{os.urandom(2).hex()}"

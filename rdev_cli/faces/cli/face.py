@@ -195,6 +195,11 @@ def _format(value: str) -> None:
         raise Invalid(f"there is no format '{value}'", hint=f"one of {', '.join(FORMATS)}")
 
 
+def _kind(value: str) -> None:
+    if value not in ("bubblewrap", "none"):
+        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
+
+
 def _log_format(value: str) -> None:
     if value not in ("text", "json"):
         raise Invalid(f"there is no log format '{value}'", hint="text or json")
@@ -225,6 +230,13 @@ def _shared() -> list[TyperOption]:
     ]  # fmt: skip
 
 
+def _isolation() -> TyperOption:
+    return TyperOption(
+        param_decls=["isolation", "--isolation"], metavar="KIND", expose_value=False, callback=_keep("isolation", _kind),
+        help="bubblewrap or none.",
+    )  # fmt: skip
+
+
 class Verb(TyperCommand):
     """A command with the options that all commands share; each option has a twin in the environment, RDEV_ and its long name."""
 
@@ -250,7 +262,15 @@ class Verb(TyperCommand):
             raise ReaderLeft from e  # the library would take it for itself, and end with 1
 
 
-class Tailed(Verb):
+class Placed(Verb):
+    """A command that also says how it is isolated."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        params = kwargs.pop("params", None) or []
+        super().__init__(**kwargs, params=[*params, _isolation()])
+
+
+class Tailed(Placed):
     """A command that takes another command's words after `--`, untouched."""
 
     rest = ("--", "ARGV...")

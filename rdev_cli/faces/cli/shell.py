@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
-from rdev_cli.faces.cli.face import Verb, duration, hand, noun
+from rdev_cli.faces.cli.arguments import Detached, Limit, Name, Offline
+from rdev_cli.faces.cli.face import Placed, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
 app = noun("")
 
 
-@app.command("shell", cls=Verb, help="Run a line of sh in a project's pod.", epilog="rdev shell shop 'ls | wc -l'")
+@app.command("shell", cls=Placed, help="Run a line of sh in a project's pod.", epilog="rdev shell shop 'ls | wc -l'")
 def shell(
     ctx: typer.Context,
     project: Name,
@@ -21,10 +21,8 @@ def shell(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     here.remote = True
     raise typer.Exit(
         run(
