@@ -164,9 +164,9 @@ class Services:
     def demo_model(self) -> "ScriptedModel":
         """Return the scripted model that the demo's agent talks to, not started yet."""
         from rdev_cli.adapters.scripted import ScriptedModel
-        from rdev_cli.wiring.demo import SCRIPT
+        from rdev_cli.wiring.demo import script
 
-        return ScriptedModel(SCRIPT)
+        return ScriptedModel(script(shell=self.cluster.isolated))
 
     def close(self) -> None:
         """Close what is open."""

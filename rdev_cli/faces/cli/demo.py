@@ -1,6 +1,7 @@
 """rdev demo."""
 
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -73,17 +74,20 @@ def demo(
     project: Project | None = None
     here.standing = f"the project {name} may still be there: rdev project delete {name}"
     try:
-        _step(here, 1, "Create a project: a repository from the skeleton, and an isolated place to work", f"rdev project create {name}")
+        place = "an isolated place to work" if world.cluster.isolated else "a place to work"
+        _step(here, 1, f"Create a project: a repository from the skeleton, and {place}", f"rdev project create {name}")
         project = projects.create(world, ProjectSpec(name=name, description="A project of the demo."))
         if here.human:
-            write(sys.stdout, f"   {project.repository}\n")
+            write(sys.stdout, f"   {clean(project.repository)}\n")
         command = _work(here, world, project, chosen)
+        agents.verdict(world, command)
         if here.human:
             _look(world, project, command)
-        agents.verdict(world, command)
-    except BaseException:
+    except BaseException as e:
         if project is not None:
             _away(here, world, project, keep=False)
+            if isinstance(e, RdevError):
+                e.hint = "the demo's project is deleted; rdev demo begins again"  # its own hint speaks of that project
         raise
     _away(here, world, project, keep=keep)
     if here.human:
@@ -110,7 +114,8 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
 
 
 def _look(world: "Services", project: Project, command: Command) -> None:
-    write(sys.stdout, f"\n{_bold('3  Look at what it changed')}\n   $ git clone {project.repository}; git show --stat\n")
+    typed = f"git clone {shlex.quote(project.repository)} {project.name} && git -C {project.name} show --stat"
+    write(sys.stdout, f"\n{_bold('3  Look at what it changed')}\n   $ {typed}\n")
     found = world.forge.commit(project, command.commit) if command.commit else None
     if found is not None:
         write(sys.stdout, f"   {found.sha[:10]} {clean(found.subject)} ({clean(found.author)})\n")
