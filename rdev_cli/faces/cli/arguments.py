@@ -11,6 +11,9 @@ Some = Annotated[
     str | None, typer.Argument(metavar="[PROJECT]", help="The project; the one that .rdev.yaml names, by default.", show_default=False)
 ]
 Limit = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="End it after so long: 90s, 30m, 8h.")]
+Patience = Annotated[
+    str | None, typer.Option("--timeout", metavar="DURATION", help="Stop waiting for its end after so long; the command goes on.")
+]
 Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 

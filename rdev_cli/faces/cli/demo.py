@@ -11,8 +11,8 @@ from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
-from rdev_cli.faces.cli.face import Hand, Placed, hand, noun, say, write
-from rdev_cli.faces.cli.show import clean, show
+from rdev_cli.faces.cli.face import Hand, Placed, clean, hand, noun, say, write
+from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import watch
 from rdev_cli.ops import agents, commands, projects
 

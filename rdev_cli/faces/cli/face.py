@@ -1,6 +1,7 @@
 """What every command of the terminal shares: options, the world, one way to answer, one way to fail."""
 
 import os
+import re
 import select
 import sys
 import time
@@ -109,9 +110,18 @@ def hand(ctx: typer.Context) -> Hand:
     return found
 
 
+# C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def clean(text: str) -> str:
+    """Return foreign text in which nothing can drive a terminal: controls are shown, not obeyed."""
+    return _UNSAFE.sub(lambda m: " " if m[0] in "\t\n" else m[0].encode("unicode_escape").decode(), text)
+
+
 def say(text: str, end: str = "\n") -> None:
-    """Tell a person something, beside the answer."""
-    write(sys.stderr, text + end)
+    """Tell a person something, beside the answer; its lines may hold foreign text."""
+    write(sys.stderr, "\n".join(clean(line) for line in text.split("\n")) + end)
 
 
 def write(stream: TextIO, text: str) -> None:

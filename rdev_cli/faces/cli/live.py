@@ -11,7 +11,7 @@ import typer
 
 from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import OPEN, Command, Progress, whole
-from rdev_cli.domain.errors import NotFound, OutcomeUnknown
+from rdev_cli.domain.errors import NotFound, OutcomeUnknown, TimedOut
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit
 from rdev_cli.ops import commands
@@ -124,13 +124,16 @@ def follow(
     *,
     each: Callable[[], Any] | None = None,
     own: bool = True,
+    limit: int = 0,
 ) -> Command:
     """Follow a command to its end and return it as it ended.
 
     `own`: this invocation started it, so Ctrl-C and a reader that went away end it; whoever only looks on lets it run.
+    `limit`: seconds after which the wait ends (TimedOut), and the command goes on; 0: none.
     """
     hand.standing = f"{command.id} may still be running: rdev command show {command.id}, rdev command cancel {command.id}"
-    asked, seen = False, (-1, -1)  # a first look comes back at once
+    asked, told, seen = 0.0, False, (-1, -1)  # a first look comes back at once
+    began = world.clock.monotonic()
     try:
         while True:
             command, progress = commands.follow(world, command, after=seen, wait=0.2)
@@ -147,7 +150,12 @@ def follow(
                     raise typer.Exit(128 + hand.signal)
                 if not asked:
                     commands.ask_to_stop(world, command)
-                    asked = True
+                    asked = world.clock.monotonic()
+                elif not told and world.clock.monotonic() - asked > 0.5 and sys.stderr.isatty():
+                    say("stopping; Ctrl-C again leaves at once")
+                    told = True
+            if limit and world.clock.monotonic() - began > limit:
+                raise TimedOut(f"{command.id} has not ended yet", hint=f"it goes on: rdev command attach {command.id}", command=command.id)
     except BrokenPipeError:
         if own:
             commands.ask_to_stop(world, command)  # as a shell's pipe would end it

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from rdev_cli.domain.errors import RdevError, Unavailable
-from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, say
+from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, clean, say
 
 # What stands at the root: module, and one line of help. A test holds the lines to the ledger's and the modules'.
 TREE: dict[str, tuple[str, str]] = {
@@ -115,8 +115,6 @@ def _wanted(argv: Sequence[str]) -> str:
 
 def tell(error: RdevError, form: str) -> None:
     """Print an error: words for a person, a document for a program; always on stderr."""
-    from rdev_cli.faces.cli.show import clean  # noqa: PLC0415 -- only when something went wrong
-
     if form in ("json", "jsonl", "yaml"):
         from rdev_cli.domain.codec import to_json  # noqa: PLC0415
 

@@ -1,6 +1,5 @@
 """How an answer is printed: one JSON for all, tables and cards (tables.py) for people."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +9,6 @@ import typer
 from rdev_cli.domain.codec import document, to_json
 from rdev_cli.domain.page import Page
 from rdev_cli.faces.cli.face import hand, send, unwritable, write
-
-# C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def clean(text: str) -> str:
-    """Return foreign text in which nothing can drive a terminal: controls are shown, not obeyed."""
-    return _UNSAFE.sub(lambda m: " " if m[0] in "\t\n" else m[0].encode("unicode_escape").decode(), text)
 
 
 def handle(value: Any) -> str:

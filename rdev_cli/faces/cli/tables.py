@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.values import spoken
-from rdev_cli.faces.cli.show import clean
+from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
