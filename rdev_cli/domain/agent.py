@@ -16,6 +16,7 @@ class AgentEventKind(StrEnum):
     SAID = "agent.said"  # text
     USED = "agent.used"  # a tool, with its input
     ANSWERED = "agent.answered"  # a tool's result
+    RETRIED = "agent.retried"  # the model did not answer, and is asked again
     FINISHED = "agent.finished"  # the result, with tokens and cost
 
 

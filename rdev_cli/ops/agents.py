@@ -100,12 +100,13 @@ def verdict(world: World, command: Command) -> None:
         raise Failed(
             f"{command.agent} could not be started", hint="rdev doctor looks for the cause", code="AGENT_FAILED", command=command.id
         )
+    said = command.answer or world.spool.read(command.id, "err", 0, 1 << 16).decode(errors="replace")[-2000:]
     raise Failed(
         f"{command.agent} ended badly (exit code {command.exit_code})",
-        hint=f"the work tree is as it was left: {look}",
+        hint=world.agents.named(command.agent).advice(said) or f"the work tree is as it was left: {look}",
         code="AGENT_FAILED",
         command=command.id,
-        said=command.answer or world.spool.read(command.id, "err", 0, 1 << 16).decode(errors="replace")[-2000:],
+        said=said,
     )
 
 

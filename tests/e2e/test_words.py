@@ -1,5 +1,10 @@
 """What rdev tells a person: that it is true, that it can be typed, and that it fits the terminal."""
 
+import json
+import os
+import pty
+import select
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,6 +17,7 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import commands, known
 from rdev_cli.wiring.services import Services
+from tests.hostile_names import drives
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
@@ -99,3 +105,89 @@ def test_a_commit_by_hand_has_an_author_and_the_owners_own_one_wins(rdev: Rdev, 
     assert author() == "Ada <rdev@localhost> Ada"
     assert rdev("git", project, "--", "config", "user.name", "Grace").returncode == 0
     assert author() == "Grace <rdev@localhost> Grace"
+
+
+# an agent without a key, and a model that does not answer
+
+
+def stand_in(rdev: Rdev, tmp_path: Path, *lines: str, code: int) -> None:
+    """Make a claude that prints these lines of its stream."""
+    program = tmp_path / "claude"
+    said = "".join(f"printf '%s\\n' {shlex.quote(line)}\n" for line in lines)
+    program.write_text(f"#!/bin/sh\ncat >/dev/null\n{said}exit {code}\n")
+    program.chmod(0o755)
+    assert rdev("context", "set", "local", "--agent-path", f"claude={program}").returncode == 0
+
+
+def test_an_agent_without_a_key_is_told_where_a_key_goes(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    words = "Not logged in · Please run /login"
+    stand_in(
+        rdev, tmp_path,
+        json.dumps({"type": "system", "subtype": "init", "session_id": "s"}),
+        json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": words}]}}),
+        json.dumps({"type": "result", "subtype": "success", "is_error": True, "result": words}),
+        code=1,
+    )  # fmt: skip
+    ran = rdev("claude", project, "add a page")
+    assert ran.returncode == 9
+    assert "hint:  set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN" in ran.stderr.decode()
+    assert (ran.stdout + ran.stderr).decode().count(words) == 2  # as it was said, and as the reason of the end
+    error = json.loads(rdev("claude", project, "add a page", "-o", "json").stderr)["error"]
+    assert (error["code"], error["context"]["said"]) == ("AGENT_FAILED", words)
+
+
+def test_a_run_shows_its_id_at_the_start_and_each_time_the_model_is_asked_again(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    retry = {"type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10, "error_status": 529, "error": "overloaded"}
+    stand_in(rdev, tmp_path, json.dumps(retry), json.dumps({"type": "result", "is_error": False, "result": "done"}), code=0)
+    ran = rdev("claude", project, "add a page")
+    assert ran.returncode == 0, ran.stderr
+    first, second, *_ = ran.stderr.decode().splitlines()
+    id = rdev("command", "list", "-o", "name").stdout.decode().strip()
+    assert first == f"{id} works on shop; rdev command cancel {id} ends it"
+    assert second == "~ the model did not answer (529 overloaded); attempt 1 of 10"
+    assert rdev("claude", project, "add a page", "-o", "json").stderr == b""
+
+
+# waiting
+
+
+def test_a_timeout_of_attach_and_cancel_ends_the_wait_and_not_the_command(rdev: Rdev, project: str) -> None:
+    line = "trap '' TERM; echo up; until [ -e go ]; do sleep 0.1; done; exit 6"
+    id = rdev("exec", "--no-wait", project, "--", "sh", "-c", line).stdout.decode().strip()
+    attached = rdev("command", "attach", id, "--timeout", "1s")
+    assert (attached.returncode, attached.stdout) == (124, b"up\n")
+    assert f"rdev command attach {id}" in attached.stderr.decode()
+    assert json.loads(rdev("command", "show", id, "-o", "json").stdout)["state"] == "running"
+    cancelled = rdev("command", "cancel", id, "--timeout", "1s")
+    assert cancelled.returncode == 124
+    assert f"rdev command show {id}" in cancelled.stderr.decode()
+    assert rdev("command", "attach", id, "--timeout", "60s").returncode == 130
+
+
+def test_the_first_ctrl_c_says_that_a_second_one_leaves_at_once(spawn: Spawn, project: str) -> None:
+    master, slave = pty.openpty()
+    process = spawn("exec", project, "--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done", stderr=slave)
+    os.close(slave)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    said = b""
+    while b"Ctrl-C again leaves at once" not in said:
+        assert select.select([master], [], [], 30)[0], said
+        said += os.read(master, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    os.close(master)
+
+
+# foreign text
+
+
+def test_a_folders_name_cannot_drive_the_terminal(rdev: Rdev, tmp_path: Path) -> None:
+    folder = tmp_path / "evil\x1b[2J\u202e"
+    folder.mkdir()
+    (folder / ".rdev.yaml").write_text("color: red\n")
+    ran = rdev("project", "list", cwd=folder)
+    assert ran.returncode == 0
+    assert b"is ignored" in ran.stderr
+    assert drives(ran.stderr) == []

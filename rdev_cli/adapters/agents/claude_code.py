@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,12 @@ _COUNT_MAX = 2**63 - 1  # the ledger's integers are SQLite's
 
 # the first of these in a tool's input says what it was used on
 _TARGETS = ("file_path", "notebook_path", "command", "pattern", "url", "query", "description")
+
+_NO_KEY = re.compile(
+    r"not logged in|please run /login|invalid api key|there is no key|invalid x-api-key|authentication_error"
+    r"|oauth token (has expired|(has been )?revoked)|invalid (bearer )?token",
+    re.IGNORECASE,
+)
 
 # outside of these a sandbox may show nothing of the host
 _SHOWN = Path("/usr")
@@ -90,6 +97,8 @@ class ClaudeCode:
                         model=_name(document.get("model")),
                     ),
                 )
+            case "system" if document.get("subtype") == "api_retry":
+                return (AgentEvent(kind=AgentEventKind.RETRIED, text=_retry(document)),)
             case "assistant":
                 return [event for block in _blocks(document) for event in _said(block)]
             case "user":
@@ -98,6 +107,12 @@ class ClaudeCode:
                 return (_finished(document),)
             case _:
                 return ()
+
+    def advice(self, words: str) -> str:
+        """Return what to type about its last words: it names a way to log in that does not lead into a pod."""
+        if not _NO_KEY.search(words):
+            return ""
+        return "set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN, which claude setup-token prints) in your environment, and try again"
 
 
 def outside(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -166,6 +181,13 @@ def _answered(block: Mapping[str, Any]) -> AgentEvent:
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
     return AgentEvent(kind=AgentEventKind.ANSWERED, text=_text(content, ANSWER_MAX), failed=block.get("is_error") is True)
+
+
+def _retry(document: Mapping[str, Any]) -> str:
+    status = document.get("error_status")
+    why = " ".join(part for part in (str(status) if type(status) is int else "", _name(document.get("error"))) if part)
+    of = f" of {most}" if (most := _count(document.get("max_retries"))) else ""
+    return f"the model did not answer{f' ({why})' if why else ''}; attempt {_count(document.get('attempt'))}{of}"
 
 
 def _finished(document: Mapping[str, Any]) -> AgentEvent:

@@ -60,4 +60,6 @@ def run(
     if not wait:
         show(ctx, running.command) if not here.human else write(sys.stdout, f"{running.command.id}\n")
     else:
+        if here.human:
+            say(f"{running.command.id} works on {project}; rdev command cancel {running.command.id} ends it")
         look(ctx, here, running.command)
