@@ -277,14 +277,14 @@ class Config:
     def contexts(self) -> Sequence[Context]:
         from rdev_cli.domain.report import Context
 
-        names = sorted({"local", *map(str, self._data.get("contexts", {}))})
+        known: dict[str, dict[str, Any]] = {"local": {}, **self._data.get("contexts", {})}
         current = self.context
         return [
             Context(
-                name=name, current=name == current, runtime="local",
-                isolation=str(self._data.get("contexts", {}).get(name, {}).get("isolation", "bubblewrap")),
+                name=name, current=name == current, runtime="local", isolation=str(values.get("isolation", "bubblewrap")),
+                show=tuple(values.get("show", ())), agents=values.get("agents", {}),
             )
-            for name in names
+            for name, values in sorted(known.items())
         ]  # fmt: skip
 
     def view(self) -> Sequence[Setting]:
@@ -320,8 +320,7 @@ class Config:
         for key, value in values.items():
             noun, _, rest = key.partition(".")
             if noun == "show":
-                paths = [p for p in value.split("\n") if p]
-                context["show"] = paths
+                context["show"] = [self._showable(path) for path in value.split("\n") if path]
             elif noun == "agent":
                 self._set_agent(context, rest, value)
             else:
@@ -329,6 +328,22 @@ class Config:
             for each in (noun if noun != "agent" else "agents",):
                 self._valid(each, context[each])
         self._write({**self._data, "contexts": contexts})
+
+    def _showable(self, given: str) -> str:
+        """Return the absolute path of a folder that sandboxes may see; Invalid if it would bare what they are there to hide."""
+        path = os.path.abspath(os.path.expanduser(given))
+        if not os.path.isdir(path):
+            raise Invalid(f"{shown(given)} is no folder here", hint="give --show a folder that is there: --show /opt/go", field="show")
+        real = Path(os.path.realpath(path))
+        homes = {Path(os.path.realpath(home)) for home in (os.path.expanduser("~"), self._environ.get("HOME") or "/")}
+        own = {Path(os.path.realpath(folder)) for folder in (self.folders.state, self.folders.config, self.folders.cache)}
+        if any(hidden.is_relative_to(real) for hidden in homes | own) or any(real.is_relative_to(folder) for folder in own):
+            raise Invalid(
+                f"{shown(given)} holds your home or rdev's own files, which no sandbox may see",
+                hint="give --show a folder further down: --show /opt/go",
+                field="show",
+            )
+        return path
 
     def _set_agent(self, context: dict[str, Any], what: str, value: str) -> None:
         agent, _, variable = what.partition(".")

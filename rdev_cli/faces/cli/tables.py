@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project, ProjectStatus
+    from rdev_cli.domain.report import Context
 
     Rows = list[tuple[str, ...]]
 
@@ -102,8 +103,22 @@ def _command(value: Command) -> str:
     )  # fmt: skip
 
 
+def _context(value: Context) -> str:
+    agents = [
+        (f"{name} {what}", text)
+        for name, entry in value.agents.items()
+        for what, text in (("path", entry.get("path", "")), *((f"env {key}", text) for key, text in entry.get("env", {}).items()))
+    ]
+    return _facts(
+        [
+            ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
+            *(("" if at else "show", path) for at, path in enumerate(value.show)), *agents,
+        ]
+    )  # fmt: skip
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
-_CARDS: dict[str, Callable[[Any], str]] = {"Project": _project, "ProjectStatus": _status, "Command": _command}
+_CARDS: dict[str, Callable[[Any], str]] = {"Project": _project, "ProjectStatus": _status, "Command": _command, "Context": _context}
 
 
 def _line(argv: Sequence[str]) -> str:
