@@ -191,3 +191,87 @@ def test_a_folders_name_cannot_drive_the_terminal(rdev: Rdev, tmp_path: Path) ->
     assert ran.returncode == 0
     assert b"is ignored" in ran.stderr
     assert drives(ran.stderr) == []
+
+
+# what was meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("claude shop add a page", "rdev claude shop 'add a page'"), ("claude --model x shop add a page", "rdev claude --model x shop 'add a page'"),
+        ("shell shop ls -la", "rdev shell shop 'ls -la'"), ("exec shop --tty ls", "rdev exec shop --tty -- ls"),
+        ("exec --timeout 5s shop ls -l", "rdev exec --timeout 5s shop -- ls -l"), ("git shop log", "rdev git shop -- log"),
+        ("-o name project list", "rdev project list -o name"), ("-v ps", "rdev ps -v"),
+    ],
+)  # fmt: skip
+def test_words_in_the_wrong_place_are_shown_in_the_right_one(typed: str, hint: str, rdev: Rdev) -> None:
+    ran = rdev(*typed.split())
+    assert ran.returncode == 2
+    assert ran.stderr.decode().endswith(f"\nhint:  {hint}\n")
+
+
+def test_a_slip_in_an_option_is_no_reason_to_quote(rdev: Rdev) -> None:
+    ran = rdev("claude", "shop", "add", "--modle", "x")
+    assert b"--model" in ran.stderr
+    assert b"'add" not in ran.stderr
+
+
+def test_help_may_be_typed_as_a_word(rdev: Rdev) -> None:
+    assert rdev("help").stdout == rdev("--help").stdout
+    assert rdev("help", "project", "create").stdout == rdev("project", "create", "--help").stdout
+
+
+def test_where_the_folder_names_the_project_it_may_be_left_out(rdev: Rdev, agent: str, tmp_path: Path) -> None:
+    (tmp_path / ".rdev.yaml").write_text("project: shop\n")
+    assert rdev("shell", "echo hello").stdout == b"hello\n"
+    assert rdev("shell", agent, "echo hello").stdout == b"hello\n"
+    assert rdev("claude", "add a page").returncode == 0
+    assert rdev("claude", "-", input=b"add a page").returncode == 0
+    for typed in (("claude", agent), ("shell", agent), ("claude",), ("shell",)):  # a project alone is no prompt
+        ran = rdev(*typed)
+        assert (ran.returncode, b"none is given" in ran.stderr) == (2, True)
+    (tmp_path / ".rdev.yaml").unlink()
+    assert rdev("shell", "echo hello").returncode == 2
+
+
+def test_a_filter_that_matches_nothing_says_so(rdev: Rdev, project: str) -> None:
+    for typed in (("events", "--after", "99"), ("events", "--subject", "other"), ("command", "list", "--project", project)):
+        ran = rdev(*typed)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"nothing matches\n"), typed
+
+
+# contexts
+
+
+def test_a_context_shows_what_was_set(rdev: Rdev, tmp_path: Path) -> None:
+    (tmp_path / "go").mkdir()
+    typed = ("context", "set", "work", "--show", "go", "--agent-path", f"claude={SUPPORT / 'claude'}", "--agent-env", "claude.LIMIT=8")
+    ran = rdev(*typed)
+    assert ran.returncode == 0, ran.stderr
+    for line in (f"show             {tmp_path}/go", f"claude path      {SUPPORT}/claude", "claude env LIMIT  8"):
+        assert " ".join(line.split()) in " ".join(ran.stdout.decode().split())
+    document = json.loads(rdev("context", "show", "work", "-o", "json").stdout)
+    assert document["show"] == [f"{tmp_path}/go"]
+    assert document["agents"] == {"claude": {"env": {"LIMIT": "8"}, "path": f"{SUPPORT}/claude"}}
+
+
+def test_what_no_sandbox_may_see_is_not_shown_to_one(rdev: Rdev, home: Mapping[str, str], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/")
+    state = f"{home['XDG_STATE_HOME']}/rdev"
+    for folder in (
+        "/",
+        home["HOME"],
+        "~",
+        str(tmp_path),
+        home["XDG_STATE_HOME"],
+        state,
+        "/nonexistent",
+        "/etc/passwd",
+        str(tmp_path / "link"),
+    ):
+        ran = rdev("context", "set", "work", "--show", folder)
+        assert (ran.returncode, ran.stdout) == (2, b""), folder
+        assert b"--show" in ran.stderr
+    assert rdev("context", "list", "-o", "name").stdout == b"local\n"
+    assert rdev("context", "set", "work", "--show", "/usr/share").returncode == 0

@@ -18,6 +18,17 @@ Offline = Annotated[bool, typer.Option("--no-network", help="Without any network
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 
+def last(ctx: typer.Context, project: str | None, word: str | None, what: str) -> tuple[str, str]:
+    """Return the project and the last argument; where the folder names the project, that one may stand alone."""
+    if project is not None and word is not None:
+        return one(ctx, project), word
+    found = hand(ctx).world().settings.project if project is not None else ""
+    if not project or not found or project == found:  # a project's name alone is no prompt and no line
+        where = "" if found else "; the project may be left out where .rdev.yaml names one"
+        raise typer.BadParameter(f"none is given{where}", param_hint=f"'{what}'")
+    return found, project
+
+
 def one(ctx: typer.Context, given: str | None) -> str:
     """Return the project given, or the one that the folder names; an empty word is a mistake, not a wish for the folder's."""
     found = given if given is not None else hand(ctx).world().settings.project

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.agent import AgentSpec
-from rdev_cli.faces.cli.arguments import Detached, Limit, Name, Offline
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, last
 from rdev_cli.faces.cli.face import Hand, Placed, does, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
@@ -18,8 +18,8 @@ app = noun("")
 @does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md', cls=Placed)
 def claude(
     ctx: typer.Context,
-    project: Name,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", help="What to do; - reads it from stdin.", show_default=False)],
+    project: Some = None,
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT|-", help="What to do; - reads it from stdin.", show_default=False)] = None,
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="The model; the agent's own choice by default.")] = "",
     no_commit: Annotated[bool, typer.Option("--no-commit", help="Leave the changes in the work tree.")] = False,
     timeout: Limit = None,
@@ -27,6 +27,7 @@ def claude(
     no_wait: Detached = False,
 ) -> None:
     here = hand(ctx)
+    project, prompt = last(ctx, project, prompt, "PROMPT")
     if prompt == "-":
         prompt = read(here, (4 << 20) + 8).decode("utf-8", "replace")
     run(

@@ -39,7 +39,8 @@ def list_(
 ) -> None:
     chosen = "" if project is None else one(ctx, project)
     found = commands.list_(hand(ctx).world(), project=chosen, running=running, before=before or "", limit=limit)
-    show(ctx, found, empty="no commands yet; run one: rdev exec PROJECT -- ls", more="rdev command list --before {}")
+    empty = "nothing matches" if project or running or before else "no commands yet; run one: rdev exec PROJECT -- ls"
+    show(ctx, found, empty=empty, more="rdev command list --before {}")
 
 
 @does(app, "show", commands.show)

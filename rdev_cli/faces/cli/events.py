@@ -32,7 +32,8 @@ def events_(
         events.newest(world, subject=about, limit=limit) if after is None else events.read(world, after=after, subject=about, limit=limit)
     )
     if not follow:
-        show(ctx, page, empty="nothing has happened yet", more="rdev events --after {}")
+        empty = "nothing matches" if subject or after else "nothing has happened yet"
+        show(ctx, page, empty=empty, more="rdev events --after {}")
         return
     start, first = after or 0, True
     while True:
