@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -17,6 +18,7 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import commands, known
 from rdev_cli.wiring.services import Services
+from tests.e2e.test_hand import on_terminal
 from tests.hostile_names import drives
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -275,3 +277,41 @@ def test_what_no_sandbox_may_see_is_not_shown_to_one(rdev: Rdev, home: Mapping[s
         assert b"--show" in ran.stderr
     assert rdev("context", "list", "-o", "name").stdout == b"local\n"
     assert rdev("context", "set", "work", "--show", "/usr/share").returncode == 0
+
+
+# narrow terminals
+
+
+def screen(home: Mapping[str, str], tmp_path: Path, *typed: str, columns: int, **env: str) -> list[str]:
+    """Return the lines that a terminal of that width shows."""
+    code, got = on_terminal(home, tmp_path, *typed, columns=columns, **env)
+    assert code == 0, got
+    return got.decode().replace("\r\n", "\n").splitlines()
+
+
+def test_no_word_is_broken_on_a_narrow_terminal_and_nothing_is_lost(
+    rdev: Rdev, project: str, home: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert rdev("exec", project, "--", "echo", *(f"word{number}" for number in range(9))).returncode == 0
+    for typed in (("command", "list"), ("events",), ("context", "list"), ("project", "list"), ("context", "view")):
+        heads = rdev(*typed).stdout.decode().splitlines()[0].split()
+        shown = screen(home, tmp_path, *typed, columns=40)
+        assert set(heads) <= {line.split()[0] for line in shown if line.strip()} or set(heads) <= set(shown[0].split()), (typed, shown)
+        told = {word for line in shown for word in line.split()}
+        lost = set(rdev(*typed).stdout.decode().split()) - told
+        assert [word for word in lost if word not in ("now", "ago") and not re.fullmatch("[0-9.]+s", word)] == [], typed
+        long = [line for line in shown if len(line) > 40]
+        assert all(len(line.split()) <= 2 for line in long), (typed, long)  # a path, which no line can hold
+
+
+def test_a_terminal_that_is_a_little_narrow_shortens_the_last_column_visibly(
+    rdev: Rdev, project: str, home: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert rdev("exec", project, "--", "echo", *(f"word{number}" for number in range(9))).returncode == 0
+    head, line = screen(home, tmp_path, "command", "list", columns=80)
+    assert head.split()[-1] == "COMMAND"
+    assert len(line) <= 80
+    assert line.endswith("...")
+    assert "word8" in screen(home, tmp_path, "command", "list", "-o", "wide", columns=80)[1]
+    assert "word8" in screen(home, tmp_path, "command", "list", columns=80, COLUMNS="200")[1]
+    assert b"word8" in rdev("command", "list", env={"COLUMNS": "40"}).stdout

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.faces.cli.face import checked, does, hand, noun, write
-from rdev_cli.faces.cli.show import show
+from rdev_cli.faces.cli.show import columns, show
 from rdev_cli.faces.cli.tables import rows
 from rdev_cli.ops import events
 
@@ -38,7 +38,7 @@ def events_(
     start, first = after or 0, True
     while True:
         if page.items and here.human:
-            write(sys.stdout, rows(page.items, wide=here.output == "wide", head=first))
+            write(sys.stdout, rows(page.items, wide=here.output == "wide", head=first, columns=columns()))
         elif page.items:
             show(ctx, page)
         if page.items:

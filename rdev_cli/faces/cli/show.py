@@ -31,6 +31,15 @@ def emit(text: str) -> None:
         raise unwritable(e) from e
 
 
+def columns() -> int:
+    """Return the width that an answer should fit into: that of a terminal, 0 for everything else."""
+    if not sys.stdout.isatty():
+        return 0
+    import shutil  # noqa: PLC0415 -- a program has no width
+
+    return shutil.get_terminal_size().columns
+
+
 def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> None:
     """Print an answer in the format asked for; `empty` and `more` (with `{}` for where to go on) are words for a person."""
     form, many = hand(ctx).output, isinstance(value, Sequence | Page)
@@ -53,6 +62,6 @@ def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> 
     else:
         from rdev_cli.faces.cli.tables import card, rows  # noqa: PLC0415 -- a program needs no tables
 
-        write(sys.stdout, rows(items, wide=form == "wide") if many else card(value))
+        write(sys.stdout, rows(items, wide=form == "wide", columns=columns()) if many else card(value, columns()))
         if isinstance(value, Page) and value.next:
             write(sys.stderr, f"there are more: {more.format(value.next)}\n" if more else "there are more\n")
