@@ -1,9 +1,10 @@
 """An agent run: a prompt, what the agent says and does, what it cost."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import Secret
 
 DEFAULT_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep", "Bash")
 PROMPT_MAX = 1 << 20  # characters
@@ -50,7 +51,7 @@ class AgentSpec:
     network: bool = True
     tools: tuple[str, ...] = DEFAULT_TOOLS
     # handed over by the caller's own environment; never journaled, never an argument of a process
-    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    environment: tuple[tuple[str, Secret], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt.strip():

@@ -41,7 +41,7 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
     launch = Launch(
         id=command.id,
         argv=agent.argv(program, task),
-        environment=(*agent.environment(), *spec.environment),
+        environment=(*agent.environment(), *((key, value.reveal()) for key, value in spec.environment)),
         stdin=True,
         limit_seconds=spec.timeout_seconds,
         network=command.network,

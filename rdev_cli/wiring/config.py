@@ -27,7 +27,7 @@ _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
     "(LD|DYLD|GIT|RDEV)_.*|PYTHON.*|BASH_ENV|ENV|IFS|PATH|HOME|SHELL|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS|PERL5.*|RUBYOPT"
 )
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 FOLDER_FILE = ".rdev.yaml"
 _TICK = 50_000_000  # ns: a coarse clock's step, and some
 _FOLDER_KEYS = ("project", "context", "checks")
@@ -110,7 +110,7 @@ def _variable(name: str) -> None:
         raise Invalid(
             f"{name} decides which programs run, so it is not set for an agent", hint="choose another variable", field="agent-env"
         )
-    if _SECRET.search(name):
+    if SECRET.search(name):
         raise Invalid(
             f"{name} looks like a secret, and settings are plain text",
             hint=f"leave it in your environment: export {name}=...",

@@ -315,3 +315,31 @@ def test_a_terminal_that_is_a_little_narrow_shortens_the_last_column_visibly(
     assert "word8" in screen(home, tmp_path, "command", "list", "-o", "wide", columns=80)[1]
     assert "word8" in screen(home, tmp_path, "command", "list", columns=80, COLUMNS="200")[1]
     assert b"word8" in rdev("command", "list", env={"COLUMNS": "40"}).stdout
+
+
+# secrets
+
+
+def test_a_key_that_is_typed_is_masked_in_the_log(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    key = "sk-canary-0123456789"
+    env = {"ANTHROPIC_API_KEY": key, "ANTHROPIC_MODEL": "echo"}
+    log = tmp_path / "rdev.log"
+    ran = rdev("exec", project, "-v", "--log-file", str(log), "--", "echo", f"{'x' * 190}{key}", env=env)
+    assert ran.stdout.endswith(f"{key}\n".encode())
+    for text in (ran.stderr.decode(), log.read_text()):
+        assert "canary" not in text
+        assert "•••" in text
+        assert "echo" in text  # a model's name is no secret
+    rdev("project", "show", f"a {key}", "--log-file", str(log), env=env)
+    assert "canary" not in log.read_text()
+
+
+def test_a_usage_error_of_exec_is_2_and_every_other_failure_before_the_command_125(rdev: Rdev, project: str) -> None:
+    for typed, code in (
+        (("exec", "--no-such-flag", project, "--", "true"), 2),
+        (("exec", project), 2),
+        (("exec", "nosuch", "--", "true"), 125),
+        (("exec", "NOSUCH", "--", "true"), 125),
+        (("exec", project, "--context", "nosuch", "--", "true"), 125),
+    ):
+        assert rdev(*typed).returncode == code, typed

@@ -11,6 +11,7 @@ from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
+from rdev_cli.domain.values import Secret
 from rdev_cli.faces.cli.face import Hand, Placed, clean, hand, noun, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import watch
@@ -105,7 +106,7 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
     with world.demo_model() as model:
         spec = AgentSpec(
             project=project.name, prompt=PROMPT, agent=agent,
-            environment=(("ANTHROPIC_BASE_URL", model.url), ("ANTHROPIC_API_KEY", "no-key-needed")),
+            environment=(("ANTHROPIC_BASE_URL", Secret(model.url)), ("ANTHROPIC_API_KEY", Secret("no-key-needed"))),
         )  # fmt: skip
         running = agents.run(world, spec)
         for note in running.notes:

@@ -83,7 +83,7 @@ class Hand:
 
             set_up(verbose=bool(self.options.get("verbose")), file=file, json_lines=self.options.get("log_format") == "json")
             self.logs = True
-            log().info("began", extra={"command": command, "argv": [word[:200] for word in self.words[:20]]})
+            log().info("began", extra={"command": command, "argv": list(self.words[:20])})
 
     def end(self, code: int) -> None:
         """Write into the log how it ended."""
