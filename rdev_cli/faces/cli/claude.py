@@ -7,7 +7,7 @@ import typer
 
 from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, last
-from rdev_cli.faces.cli.face import Hand, Placed, does, duration, hand, noun, read, say, write
+from rdev_cli.faces.cli.face import Hand, Worded, does, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
@@ -15,7 +15,7 @@ from rdev_cli.ops import agents
 app = noun("")
 
 
-@does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md', cls=Placed)
+@does(app, "claude", agents.run, "claude", epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md', cls=Worded)
 def claude(
     ctx: typer.Context,
     project: Some = None,

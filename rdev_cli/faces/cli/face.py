@@ -280,6 +280,15 @@ class Placed(Verb):
         super().__init__(**kwargs, params=[*params, _isolation()])
 
 
+class Worded(Placed):
+    """A command whose first argument may be left out, but not its last, which the parser cannot tell."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line, the last argument among those that must be given."""
+        *front, last = super().collect_usage_pieces(ctx)
+        return [*front, last.strip("[]")]
+
+
 class Tailed(Placed):
     """A command that takes another command's words after `--`, untouched."""
 

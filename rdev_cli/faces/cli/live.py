@@ -151,7 +151,7 @@ def follow(
                 if not asked:
                     commands.ask_to_stop(world, command)
                     asked = world.clock.monotonic()
-                elif not told and world.clock.monotonic() - asked > 0.5 and sys.stderr.isatty():
+                elif not told and world.clock.monotonic() - asked > 0.5 and hand.human and sys.stderr.isatty():
                     say("stopping; Ctrl-C again leaves at once")
                     told = True
             if limit and world.clock.monotonic() - began > limit:

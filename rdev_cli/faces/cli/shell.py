@@ -6,13 +6,13 @@ import typer
 
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, last
-from rdev_cli.faces.cli.face import Placed, duration, hand, noun
+from rdev_cli.faces.cli.face import Worded, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
 app = noun("")
 
 
-@app.command("shell", cls=Placed, help="Run a line of sh in a project's pod.", epilog="rdev shell shop 'ls | wc -l'")
+@app.command("shell", cls=Worded, help="Run a line of sh in a project's pod.", epilog="rdev shell shop 'ls | wc -l'")
 def shell(
     ctx: typer.Context,
     project: Some = None,
