@@ -23,7 +23,7 @@ NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 EXIT_CODES = (
     ("0", "done, and known to be done"),
     ("1", "rdev's own fault"),
-    ("2", "the request makes no sense (usage)"),
+    ("2", "the request makes no sense (usage); a bad flag or a missing word of `exec`, `shell` and `git` too"),
     ("3", "not found"),
     ("4", "not allowed"),
     ("5", "conflict: it exists, but not in a state that allows this"),
@@ -33,7 +33,10 @@ EXIT_CODES = (
     ("9", "the work itself failed: an agent's run, a check of `doctor`"),
     ("74", "the outcome is unknown: there is no record of it, or stdin broke before its end"),
     ("124", "timed out"),
-    ("125", "`exec`, `shell`, `git`: rdev failed before the command ran (an unknown project too); the error's code says why"),
+    (
+        "125",
+        "`exec`, `shell`, `git`: rdev failed before the command ran (an unknown project too), but for usage; the error's code says why",
+    ),
     ("126, 127", "`exec`, `shell`, `git`: the command is not executable, or not found"),
     ("129, 143", "stopped by SIGHUP, by SIGTERM"),
     ("130", "stopped by Ctrl-C, or cancelled"),
@@ -105,7 +108,7 @@ VALUES = {
 
 ERRORS = """An error is told on stderr: a sentence and a hint for a person; with `-o json`, `jsonl` or `yaml` one line of JSON,
 `{"error": {"code", "message", "hint", "context"}}`. Codes do not change; messages may. `exec`, `shell` and `git` end with 125
-for whatever went wrong before the command ran, and the code says what it was.
+for whatever went wrong before the command ran, and the code says what it was; only `USAGE` and `LOG` are 2 there too.
 """
 
 
@@ -162,7 +165,10 @@ def cli() -> str:
         "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
         "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first.\n"
     )
-    parts.append("The root takes `--version` and `-h`, `--help`. Tab completes all of it: [completion.md](completion.md).\n")
+    parts.append(
+        "The root takes `--version` and `-h`, `--help`; `rdev help COMMAND` is `rdev COMMAND --help`. Tab completes all of it: "
+        "[completion.md](completion.md).\n"
+    )
     for path, command in tree():
         ctx = typer.Context(command, info_name=" ".join(("rdev", *path)))
         pieces = " ".join(piece for piece in command.collect_usage_pieces(ctx) if piece)

@@ -1,11 +1,11 @@
 """An agent run: a prompt, what the agent says and does, what it cost."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.domain.values import shown
+from rdev_cli.domain.values import Secret, shown
 
 DEFAULT_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep", "Bash")
 PROMPT_MAX = 1 << 20  # characters
@@ -21,6 +21,7 @@ class AgentEventKind(StrEnum):
     SAID = "agent.said"  # text
     USED = "agent.used"  # a tool, with its input
     ANSWERED = "agent.answered"  # a tool's result
+    RETRIED = "agent.retried"  # the model did not answer, and is asked again
     SPENT = "agent.spent"  # tokens and cost of a part of the run, to be added up
     FINISHED = "agent.finished"  # the result; its tokens and cost, if it tells any, are those of the whole run
 
@@ -57,7 +58,7 @@ class AgentSpec:
     commit: bool = True
     network: bool = True
     # handed over by the caller's own environment; never journaled, never an argument of a process
-    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    environment: tuple[tuple[str, Secret], ...] = ()
 
     def __post_init__(self) -> None:
         for tool in self.tools:

@@ -1,6 +1,6 @@
 """A command: one run of an agent, a shell line, git or any argv in a pod."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -76,7 +76,7 @@ class Launch:
 
     id: str
     argv: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     stdin: bool = False
     terminal: tuple[int, int] | None = None  # rows, columns
     limit_seconds: int = 0  # 0: none

@@ -1,7 +1,9 @@
 """What rdev finds when it looks at itself: checks, contexts, settings."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Verdict(StrEnum):
@@ -39,3 +41,5 @@ class Context:
     current: bool
     runtime: str
     isolation: str
+    show: tuple[str, ...] = ()  # host folders that sandboxes see read-only
+    agents: Mapping[str, Any] = field(default_factory=dict)  # by name: `path`, `env`

@@ -48,7 +48,7 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
     launch = Launch(
         id=command.id,
         argv=argv,
-        environment=(*agent.environment(task, {name for name, _ in given}), *given),
+        environment=(*agent.environment(task, {name for name, _ in given}), *((name, value.reveal()) for name, value in given)),
         stdin=True,
         terminal=None if spec.prompt else spec.terminal,
         limit_seconds=spec.timeout_seconds,
@@ -259,12 +259,13 @@ def verdict(world: World, command: Command) -> None:
         raise Failed(
             f"{command.agent} could not be started", hint="rdev doctor looks for the cause", code="AGENT_FAILED", command=command.id
         )
+    said = command.answer or world.spool.read(command.id, "err", 0, 1 << 16).decode(errors="replace")[-2000:]
     raise Failed(
         f"{command.agent} ended badly (exit code {command.exit_code})",
-        hint=f"the work tree is as it was left: {look}",
+        hint=world.agents.named(command.agent).advice(said) or f"the work tree is as it was left: {look}",
         code="AGENT_FAILED",
         command=command.id,
-        said=command.answer or world.spool.read(command.id, "err", 0, 1 << 16).decode(errors="replace")[-2000:],
+        said=said,
     )
 
 

@@ -113,9 +113,10 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
 def follow(world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float) -> tuple[Command, Progress]:
     """Follow a command's output from any byte on, and return its outcome.
 
-    One page: brings the spool up to date, waits at most `wait` seconds for news (bytes beyond `after`: stdout, stderr), and
-    settles the command once its outcome is known. Any number may follow; each event of an agent is told to the journal once.
+    Any number may follow one command, and go on where they left off; whoever follows leaves it running. Output is kept for 7 days.
     """
+    # One page: brings the spool up to date, waits at most `wait` seconds for news (bytes beyond `after`: stdout, stderr), and
+    # settles the command once its outcome is known. Each event of an agent is told to the journal once.
     project = world.store.find_project(command.project)
     if command.state not in OPEN or project is None:
         return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
@@ -220,9 +221,9 @@ def reconcile(world: World, project: str = "") -> None:
 def list_(world: World, *, project: str = "", running: bool = False, before: str = "", limit: int = 50) -> Page[Command]:
     """List commands, newest first.
 
-    Returns a page of those older than `before` (an id), whose `next` is what to give as `before`. Brings up to date what ended
-    while nobody looked, and forgets output that is too old to be kept.
+    Brings up to date what ended while nobody looked, and forgets output that is too old to be kept.
     """
+    # a page of those older than `before` (an id), whose `next` is what to give as `before`
     if project:
         known.project(world, project)
     reconcile(world, project)
@@ -253,7 +254,7 @@ def show(world: World, command: str) -> Command:
 def output(world: World, command: Command, *, offset: int = 0, stderr_offset: int = 0) -> CommandOutput:
     """Show what a command printed so far.
 
-    At most 1 MiB of each stream, from a byte on; the answer says from which bytes to go on.
+    A document holds at most 1 MiB of each stream, from a byte on, and says from which bytes to go on.
     """
     out, err = (world.spool.read(command.id, stream, at, PAGE + 1) for stream, at in (("out", offset), ("err", stderr_offset)))
     return with_output(command, out, err, offset=offset, stderr_offset=stderr_offset)
@@ -263,8 +264,9 @@ def output(world: World, command: Command, *, offset: int = 0, stderr_offset: in
 def cancel(world: World, command: str, *, wait: float = GRACE + 5.0) -> Command:
     """Stop a command: TERM to its whole group, five seconds of grace, then KILL.
 
-    Waits at most `wait` seconds for its end. A command that has ended stays as it is.
+    A command that has ended stays as it is.
     """
+    # waits at most `wait` seconds for its end
     found = known.command(world, command, whole=True)
     return _end(world, found, wait)
 

@@ -11,10 +11,8 @@ from rdev_cli.ports import World
 
 @operation("event.list", Scope.AUDIT_READ)
 def read(world: World, *, after: int = 0, subject: str = "", limit: int = 100) -> Page[Event]:
-    """Show what happened: who did what, on what, with which outcome.
-
-    Returns a page of lines with a seq greater than `after`, in order, whose `next` is what to give as `after`; never waits.
-    """
+    """Show what happened: who did what, on what, with which outcome."""
+    # a page of lines with a seq greater than `after`, in order, whose `next` is what to give as `after`; never waits
     if subject:
         subject_rule(subject)
     found = world.store.events(after=after, subject=subject, limit=limit + 1)

@@ -52,8 +52,9 @@ def command(world: World, text: str, *, whole: bool = False) -> Command:
         return exact[0]
     if not found:
         raise NotFound(f"there is no command {text}", hint="rdev command list shows the ones there are", command=text)
+    if len(found) > 1:
+        more = "type the whole id; rdev command list shows the ids" if whole else "type more of the id"
+        raise Invalid(f"more than one command begins with {text}", hint=more, field="command")
     if whole:
         raise Invalid(f"{text} is only the beginning of an id", hint=f"type it whole: {found[0].id}", field="command")
-    if len(found) > 1:
-        raise Invalid(f"more than one command begins with {text}", hint="type more of the id", field="command")
     return found[0]

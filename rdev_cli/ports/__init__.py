@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rdev_cli.domain.report import Check, Context, Setting
+    from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.forge import Forge
@@ -75,7 +76,7 @@ class World(Protocol):
     def stop(self) -> Stop: ...
     @property
     def actor(self) -> str: ...
-    def agent_environment(self, agent: str) -> tuple[tuple[str, str], ...]:
+    def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given of the variables that it declares: the caller's own, then the context's."""
         ...
 

@@ -37,6 +37,10 @@ class Agent(Protocol):
         """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises, remembers nothing."""
         ...
 
+    def advice(self, words: str) -> str:
+        """Return what to type about the last words of a run that ended badly, empty if they are no known trouble."""
+        ...
+
 
 class Agents(Protocol):
     """The agents there are."""

@@ -26,6 +26,10 @@ class Input(Protocol):
         """Say that this was all: only now may the command see end of file."""
         ...
 
+    def give_up(self) -> None:
+        """Close it before its end: the command's outcome is then unknown."""
+        ...
+
     def resize(self, rows: int, columns: int) -> None:
         """Tell a terminal its new size."""
         ...

@@ -28,7 +28,7 @@ _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
     "(LD|DYLD|GIT|RDEV)_.*|PYTHON.*|BASH_ENV|ENV|IFS|PATH|HOME|SHELL|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS|PERL5.*|RUBYOPT"
 )
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 FOLDER_FILE = ".rdev.yaml"
 _TICK = 50_000_000  # ns: a coarse clock's step, and some
 _FOLDER_KEYS = ("project", "context", "checks")
@@ -111,7 +111,7 @@ def _variable(name: str) -> None:
         raise Invalid(
             f"{name} decides which programs run, so it is not set for an agent", hint="choose another variable", field="agent-env"
         )
-    if _SECRET.search(name):
+    if SECRET.search(name):
         raise Invalid(
             f"{name} looks like a secret, and settings are plain text",
             hint=f"leave it in your environment: export {name}=...",
@@ -306,14 +306,14 @@ class Config:
     def contexts(self) -> Sequence[Context]:
         from rdev_cli.domain.report import Context
 
-        names = sorted({"local", *map(str, self._data.get("contexts", {}))})
+        known: dict[str, dict[str, Any]] = {"local": {}, **self._data.get("contexts", {})}
         current = self.context
         return [
             Context(
-                name=name, current=name == current, runtime="local",
-                isolation=str(self._data.get("contexts", {}).get(name, {}).get("isolation", "bubblewrap")),
+                name=name, current=name == current, runtime="local", isolation=str(values.get("isolation", "bubblewrap")),
+                show=tuple(values.get("show", ())), agents=values.get("agents", {}),
             )
-            for name in names
+            for name, values in sorted(known.items())
         ]  # fmt: skip
 
     def view(self) -> Sequence[Setting]:
@@ -349,8 +349,7 @@ class Config:
         for key, value in values.items():
             noun, _, rest = key.partition(".")
             if noun == "show":
-                paths = [p for p in value.split("\n") if p]
-                context["show"] = paths
+                context["show"] = [self._showable(path) for path in value.split("\n") if path]
             elif noun == "agents":
                 self._set_agent(context, rest, value)
             else:
@@ -365,6 +364,22 @@ class Config:
                 field="agent",
             )
         self._write({**self._data, "contexts": contexts})
+
+    def _showable(self, given: str) -> str:
+        """Return the absolute path of a folder that sandboxes may see; Invalid if it would bare what they are there to hide."""
+        path = os.path.abspath(os.path.expanduser(given))
+        if not os.path.isdir(path):
+            raise Invalid(f"{shown(given)} is no folder here", hint="give --show a folder that is there: --show /opt/go", field="show")
+        real = Path(os.path.realpath(path))
+        homes = {Path(os.path.realpath(home)) for home in (os.path.expanduser("~"), self._environ.get("HOME") or "/")}
+        own = {Path(os.path.realpath(folder)) for folder in (self.folders.state, self.folders.config, self.folders.cache)}
+        if any(hidden.is_relative_to(real) for hidden in homes | own) or any(real.is_relative_to(folder) for folder in own):
+            raise Invalid(
+                f"{shown(given)} holds your home or rdev's own files, which no sandbox may see",
+                hint="give --show a folder further down: --show /opt/go",
+                field="show",
+            )
+        return path
 
     def _set_agent(self, context: dict[str, Any], what: str, value: str) -> None:
         """Set one thing of an agent: `NAME.path`, `NAME.output`, `NAME.model`, `NAME.tools`, `NAME.args`, `NAME.variables`, `NAME.env.VAR`."""

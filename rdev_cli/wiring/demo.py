@@ -15,7 +15,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-SCRIPT = (
+_WORK = (
     Turn(
         text="I will add a page that says how the site is, and link to it from the front page.",
         tools=(ToolCall(name="Write", input={"file_path": "site/health.html", "content": _PAGE}),),
@@ -33,6 +33,14 @@ SCRIPT = (
             ),
         ),
     ),
+)
+_CHECKED = (
     Turn(text="The project has a check; I run it.", tools=(ToolCall(name="Bash", input={"command": "sh scripts/check.sh"}),)),
     Turn(text="The page is at site/health.html, the front page links to it, and the check passes."),
 )
+_UNCHECKED = (Turn(text="The page is at site/health.html, and the front page links to it. I have no shell here to run the check."),)
+
+
+def script(*, shell: bool) -> tuple[Turn, ...]:
+    """Return the turns; an agent without a shell must not say that the check passes."""
+    return _WORK + (_CHECKED if shell else _UNCHECKED)

@@ -4,14 +4,48 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import Secret
+from rdev_cli.wiring.config import SECRET
 
 FIELDS = ("command", "argv", "exit_code", "duration_ms", "code", "error")
 BYTES, FILES = 5 << 20, 2
+_SECRET_LEAST = 8  # characters: a shorter one would be found in words that have nothing to do with it
+
+
+class _Masked(logging.Filter):
+    """Shows the values that it knows to be secret as •••, and no word of an argv longer than 200 characters."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= _SECRET_LEAST), key=len, reverse=True)
+
+    def _mask(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, repr(Secret(secret)))
+        return text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # masked before it is cut: half a secret would not be known any more
+        for name in ("command", "error"):
+            if hasattr(record, name):
+                setattr(record, name, self._mask(str(getattr(record, name))))
+        if hasattr(record, "argv"):
+            record.argv = [self._mask(word)[:200] for word in record.argv]
+        return True
+
+
+def secrets(environ: Mapping[str, str]) -> list[str]:
+    """Return what the caller's environment holds for agents to prove who they are."""
+    from rdev_cli.adapters.agents.registry import KnownAgents  # noqa: PLC0415 -- only for a log
+
+    names = {variable for agent in KnownAgents({}).all() for variable in agent.variables if SECRET.search(variable)}
+    return [environ[name] for name in names if environ.get(name)]
 
 
 class _Json(logging.Formatter):
@@ -45,6 +79,9 @@ def set_up(*, verbose: bool, file: str, json_lines: bool) -> None:
     """Send the log where it is wanted."""
     logger, formatter = log(), _Json() if json_lines else _Text()
     logger.setLevel(logging.DEBUG)
+    for known in list(logger.filters):
+        logger.removeFilter(known)
+    logger.addFilter(_Masked(secrets(os.environ)))
     logger.propagate = False
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
     for old in list(logger.handlers):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Unavailable
-from rdev_cli.domain.values import new_id
+from rdev_cli.domain.values import Secret, new_id
 from rdev_cli.ports.timing import STANDARD, Stop
 from rdev_cli.wiring.config import Config
 
@@ -154,19 +154,19 @@ class Services:
 
         return PackagedShelf()
 
-    def agent_environment(self, agent: str) -> tuple[tuple[str, str], ...]:
+    def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent takes from the caller's environment and from the context's settings."""
         declared = self.agents.named(agent).variables
         kept = {str(k): str(v) for k, v in self.settings.agent(agent).get("env", {}).items()}
         kept.update({key: self._environ[key] for key in declared if self._environ.get(key)})
-        return tuple(kept.items())
+        return tuple((key, Secret(value)) for key, value in kept.items())
 
     def demo_model(self) -> "ScriptedModel":
         """Return the scripted model that the demo's agent talks to, not started yet."""
         from rdev_cli.adapters.scripted import ScriptedModel
-        from rdev_cli.wiring.demo import SCRIPT
+        from rdev_cli.wiring.demo import script
 
-        return ScriptedModel(SCRIPT)
+        return ScriptedModel(script(shell=self.cluster.isolated))
 
     def close(self) -> None:
         """Close what is open."""

@@ -297,3 +297,21 @@ def test_no_line_makes_it_raise_and_every_event_can_be_written_down(line: bytes)
         for text in (event.text, event.tool, event.target, event.session, event.model):
             text.encode()
         assert math.isfinite(event.cost_usd)
+
+
+@pytest.mark.parametrize(
+    "words", ["Not logged in · Please run /login", "Invalid API key · Please run /login", "OAuth token has expired · Please run /login"]
+)
+def test_an_agent_that_lacks_a_key_is_told_which_variable_holds_it(words):
+    assert "ANTHROPIC_API_KEY" in ClaudeCode().advice(words)
+    assert ClaudeCode().advice("the model said no") == ""
+
+
+def test_each_time_the_model_is_asked_again_is_told_whatever_it_holds():
+    for more, told in (
+        ({"attempt": 2, "max_retries": 10}, "attempt 2 of 10"),
+        ({"attempt": "x", "error": ["y"]}, "attempt 0"),
+        ({}, "attempt 0"),
+    ):
+        (event,) = ClaudeCode().parse(json.dumps({"type": "system", "subtype": "api_retry", **more}).encode())
+        assert (event.kind, event.text.endswith(told)) == (AgentEventKind.RETRIED, True)

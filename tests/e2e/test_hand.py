@@ -62,6 +62,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("agent", "health"): ("agent", "health", "bundled"),
     ("agent", "usage"): ("agent", "usage"),
     ("project", "set"): ("project", "set", "shop", "--model", "large"),
+    ("completion",): ("completion", "bash"),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
@@ -73,7 +74,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("doctor",): ("doctor",),
     ("version",): ("version",),
 }
-RAW = {("exec",), ("shell",), ("git",), ("command", "output"), ("command", "attach"), ("logs",)}  # a person gets the command's own bytes
+RAW = {("completion",), ("exec",), ("shell",), ("git",), ("command", "output"), ("command", "attach"), ("logs",)}  # a person gets the command's own bytes
 LISTS = {
     ("agent", "list"),
     ("agent", "health"),

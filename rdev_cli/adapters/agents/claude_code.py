@@ -1,11 +1,18 @@
 """Claude Code: its program, its command line, and words for what it prints."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rdev_cli.adapters.agents.finding import find
 from rdev_cli.adapters.agents.reading import ANSWER_MAX, cost, count, document, inner, name, target, text
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
+
+_NO_KEY = re.compile(
+    r"not logged in|please run /login|invalid api key|there is no key|invalid x-api-key|authentication_error"
+    r"|oauth token (has expired|(has been )?revoked)|invalid (bearer )?token",
+    re.IGNORECASE,
+)
 
 
 class ClaudeCode:
@@ -46,6 +53,8 @@ class ClaudeCode:
         match said.get("type"):
             case "system" if said.get("subtype") == "init":
                 return (AgentEvent(kind=AgentEventKind.STARTED, session=name(said.get("session_id")), model=name(said.get("model"))),)
+            case "system" if said.get("subtype") == "api_retry":
+                return (AgentEvent(kind=AgentEventKind.RETRIED, text=_retry(said)),)
             case "assistant":
                 return [event for block in _blocks(said) for event in _said(block)]
             case "user":
@@ -54,6 +63,12 @@ class ClaudeCode:
                 return (_finished(said),)
             case _:
                 return ()
+
+    def advice(self, words: str) -> str:
+        """Return what to type about its last words: it names a way to log in that does not lead into a pod."""
+        if not _NO_KEY.search(words):
+            return ""
+        return "set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN, which claude setup-token prints) in your environment, and try again"
 
 
 def _chosen(task: AgentTask) -> tuple[str, ...]:
@@ -92,6 +107,13 @@ def _answered(block: Mapping[str, Any]) -> AgentEvent:
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
     return AgentEvent(kind=AgentEventKind.ANSWERED, text=text(content, ANSWER_MAX), failed=block.get("is_error") is True)
+
+
+def _retry(document: Mapping[str, Any]) -> str:
+    status = document.get("error_status")
+    why = " ".join(part for part in (str(status) if type(status) is int else "", name(document.get("error"))) if part)
+    of = f" of {most}" if (most := count(document.get("max_retries"))) else ""
+    return f"the model did not answer{f' ({why})' if why else ''}; attempt {count(document.get('attempt'))}{of}"
 
 
 def _finished(document: Mapping[str, Any]) -> AgentEvent:

@@ -32,6 +32,10 @@ class AnyProgram:
         """Return the task as variables."""
         return (("RDEV_AGENT_MODEL", task.model), ("RDEV_AGENT_TOOLS", ",".join(task.tools)), ("RDEV_AGENT_SESSION", task.resume))
 
+    def advice(self, words: str) -> str:  # noqa: ARG002
+        """Return nothing: what it says is its own."""
+        return ""
+
     def parse(self, line: bytes) -> Sequence[AgentEvent]:
         """Return what one line tells: any line of text is something said; a line of JSON says by `type` what it is. Never raises."""
         if self._lines:

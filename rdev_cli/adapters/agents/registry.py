@@ -48,6 +48,10 @@ class Bundled:
         """Return what one line of its stream tells. Never raises."""
         return _CLAUDE.parse(line)
 
+    def advice(self, words: str) -> str:
+        """Return what to type about its last words."""
+        return _CLAUDE.advice(words)
+
 
 _CLAUDE = ClaudeCode()
 BUILT_IN = ("claude", "opencode", "bundled")

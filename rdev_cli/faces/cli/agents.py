@@ -7,9 +7,9 @@ import typer
 from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
-from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, run
-from rdev_cli.faces.cli.face import checked, does, duration, hand, noun
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some
+from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, asked, run
+from rdev_cli.faces.cli.face import Placed, checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import agents
 
@@ -20,10 +20,10 @@ def _name(value: str) -> None:
     name_rule(value, "agent")
 
 
-@does(app, "run", agents.run, epilog='rdev agent run shop "add a /health page" --agent opencode')
+@does(app, "run", agents.run, epilog='rdev agent run shop "add a /health page" --agent opencode', cls=Placed)
 def run_(
     ctx: typer.Context,
-    project: Name,
+    project: Some = None,
     prompt: Prompt = None,
     agent: Annotated[
         str | None, typer.Option("--agent", metavar="NAME", help="Which agent; the project's, else the context's.", callback=checked(_name))
@@ -36,10 +36,9 @@ def run_(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
+    project, prompt = asked(ctx, project, prompt)
     run(
         ctx, here, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
         commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
@@ -56,16 +55,14 @@ def show_(ctx: typer.Context, agent: Annotated[str, typer.Argument(metavar="AGEN
     show(ctx, agents.show(hand(ctx).world(), agent))
 
 
-@does(app, "health", agents.health)
+@does(app, "health", agents.health, cls=Placed)
 def health(
     ctx: typer.Context,
     agent: Annotated[
         str | None, typer.Argument(metavar="[AGENT]", help="Only this one.", callback=checked(_name), show_default=False)
     ] = None,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     found = agents.health(here.world(), agent or "")
     show(ctx, found)
     if any(check.verdict is Verdict.FAILED for check in found):

@@ -4,24 +4,29 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.errors import Invalid
-from rdev_cli.faces.cli.face import checked, hand
+from rdev_cli.faces.cli.face import hand
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
 Some = Annotated[
     str | None, typer.Argument(metavar="[PROJECT]", help="The project; the one that .rdev.yaml names, by default.", show_default=False)
 ]
 Limit = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="End it after so long: 90s, 30m, 8h.")]
+Patience = Annotated[
+    str | None, typer.Option("--timeout", metavar="DURATION", help="Stop waiting for its end after so long; the command goes on.")
+]
 Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 
-def _kind(value: str) -> None:
-    if value not in ("bubblewrap", "none"):
-        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
-
-
-Isolation = Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.", callback=checked(_kind))]
+def last(ctx: typer.Context, project: str | None, word: str | None, what: str) -> tuple[str, str]:
+    """Return the project and the last argument; where the folder names the project, that one may stand alone."""
+    if project is not None and word is not None:
+        return one(ctx, project), word
+    found = hand(ctx).world().settings.project if project is not None else ""
+    if not project or not found or project == found:  # a project's name alone is no prompt and no line
+        where = "" if found else "; the project may be left out where .rdev.yaml names one"
+        raise typer.BadParameter(f"none is given{where}", param_hint=f"'{what}'")
+    return found, project
 
 
 def one(ctx: typer.Context, given: str | None) -> str:

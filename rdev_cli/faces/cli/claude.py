@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.agent import LATEST, AgentSpec
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
-from rdev_cli.faces.cli.face import Hand, Verb, duration, hand, noun, read, say, write
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import name as name_rule
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, one
+from rdev_cli.faces.cli.face import Hand, Placed, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
@@ -30,12 +32,12 @@ NoCommit = Annotated[bool, typer.Option("--no-commit", help="Leave the changes i
 
 
 @app.command(
-    "claude", cls=Verb, help="Run Claude Code on a project and commit what it changed.",
+    "claude", cls=Placed, help="Run Claude Code on a project and commit what it changed.",
     epilog='rdev claude shop "add a /health page" · rdev claude shop - <prompt.md · rdev claude shop --resume "and link to it"',
 )  # fmt: skip
 def claude(
     ctx: typer.Context,
-    project: Name,
+    project: Some = None,
     prompt: Prompt = None,
     model: Model = "",
     tools: Tools = "",
@@ -45,14 +47,24 @@ def claude(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
+    project, prompt = asked(ctx, project, prompt)
     run(
         ctx, here, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
         commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
     )  # fmt: skip
+
+
+def asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple[str, str | None]:
+    """Return the project and the prompt; where the folder names the project, the prompt may stand alone: it is no name."""
+    if project is not None and prompt is None:
+        try:
+            name_rule(project, "project name")
+        except Invalid:
+            if hand(ctx).world().settings.project:
+                return one(ctx, None), project
+    return one(ctx, project), prompt
 
 
 def run(
@@ -97,4 +109,6 @@ def run(
     elif not wait:
         show(ctx, running.command) if not here.human else write(sys.stdout, f"{running.command.id}\n")
     else:
+        if here.human:
+            say(f"{running.command.id} works on {project}; rdev command cancel {running.command.id} ends it")
         look(ctx, here, running.command)

@@ -7,10 +7,10 @@ import typer
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import OPEN, CommandKind, status
-from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.errors import Invalid, TimedOut
 from rdev_cli.domain.values import id_like, shown
-from rdev_cli.faces.cli.arguments import one
-from rdev_cli.faces.cli.face import checked, does, hand, noun
+from rdev_cli.faces.cli.arguments import Patience, one
+from rdev_cli.faces.cli.face import checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
 
@@ -39,7 +39,8 @@ def list_(
 ) -> None:
     chosen = "" if project is None else one(ctx, project)
     found = commands.list_(hand(ctx).world(), project=chosen, running=running, before=before or "", limit=limit)
-    show(ctx, found, empty="no commands yet; run one: rdev exec PROJECT -- ls", more="rdev command list --before {}")
+    empty = "nothing matches" if project or running or before else "no commands yet; run one: rdev exec PROJECT -- ls"
+    show(ctx, found, empty=empty, more="rdev command list --before {}")
 
 
 @does(app, "show", commands.show)
@@ -77,23 +78,25 @@ def attach(
     command: Id,
     offset: Offset = 0,
     stderr_offset: StderrOffset = 0,
+    timeout: Patience = None,
 ) -> None:
     """Replay and follow; it ends as the command ended, and Ctrl-C leaves the command running."""
     from rdev_cli.faces.cli import live  # noqa: PLC0415
 
     here = hand(ctx)
+    limit = duration(timeout, "timeout")
     world = here.world()
     found = known.command(world, command)
     if found.kind is CommandKind.AGENT:
         from rdev_cli.faces.cli.working import look  # noqa: PLC0415
 
-        return look(ctx, here, found, own=False)
+        return look(ctx, here, found, own=False, limit=limit)
     streams = None
     if here.human:
         streams = live.both(world, found.id, stdout=offset, stderr=stderr_offset)
     elif here.output == "jsonl":
         streams = live.lines(world, found, stdout=offset, stderr=stderr_offset)
-    found = live.follow(here, world, found, streams, own=False)
+    found = live.follow(here, world, found, streams, own=False, limit=limit)
     if here.output == "jsonl":
         emit(to_json({"type": "ended", **plain(found)}))
     elif not here.human:
@@ -102,9 +105,13 @@ def attach(
 
 
 @does(app, "cancel", commands.cancel)
-def cancel(ctx: typer.Context, command: Whole) -> None:
-    ended = commands.cancel(hand(ctx).world(), command)
+def cancel(ctx: typer.Context, command: Whole, timeout: Patience = None) -> None:
+    limit = duration(timeout, "timeout")
+    world = hand(ctx).world()
+    ended = commands.cancel(world, command, wait=limit) if limit else commands.cancel(world, command)
     show(ctx, ended)
+    if ended.state in OPEN and limit:
+        raise TimedOut(f"{ended.id} has not ended yet", hint=f"it was told to: rdev command show {ended.id}", command=ended.id)
     if ended.state in OPEN:
         from rdev_cli.domain.errors import Pending  # noqa: PLC0415
 

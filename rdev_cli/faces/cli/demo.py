@@ -1,6 +1,7 @@
 """rdev demo."""
 
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -10,9 +11,9 @@ from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
-from rdev_cli.faces.cli.arguments import Isolation
-from rdev_cli.faces.cli.face import Hand, Verb, hand, noun, say, write
-from rdev_cli.faces.cli.show import clean, show
+from rdev_cli.domain.values import Secret
+from rdev_cli.faces.cli.face import Hand, Placed, clean, hand, noun, say, write
+from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import watch
 from rdev_cli.ops import agents, commands, projects
 
@@ -57,7 +58,7 @@ def _isolated(here: Hand) -> tuple["Services", str]:
 
 @app.command(
     "demo",
-    cls=Verb,
+    cls=Placed,
     help="The main job, narrated live on a scripted model, then cleaned up.\n\n"
     "Creates a project, runs a coding agent on it in an isolated environment, shows what it changed, deletes everything. "
     "The model is a script on this machine, so no key is needed and nothing is sent anywhere; Claude Code is used if it is here.",
@@ -66,27 +67,28 @@ def demo(
     ctx: typer.Context,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the project, to look at it.")] = False,
     agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="claude or bundled; what is here, by default.")] = "",
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     world, forced = _isolated(here)
     chosen = forced or _agent(world, agent)
     name = f"demo-{os.urandom(2).hex()}"
     project: Project | None = None
     here.standing = f"the project {name} may still be there: rdev project delete {name}"
     try:
-        _step(here, 1, "Create a project: a repository from the skeleton, and an isolated place to work", f"rdev project create {name}")
+        place = "an isolated place to work" if world.cluster.isolated else "a place to work"
+        _step(here, 1, f"Create a project: a repository from the skeleton, and {place}", f"rdev project create {name}")
         project = projects.create(world, ProjectSpec(name=name, description="A project of the demo."))
         if here.human:
-            write(sys.stdout, f"   {project.repository}\n")
+            write(sys.stdout, f"   {clean(project.repository)}\n")
         command = _work(here, world, project, chosen)
+        agents.verdict(world, command)
         if here.human:
             _look(world, project, command)
-        agents.verdict(world, command)
-    except BaseException:
+    except BaseException as e:
         if project is not None:
             _away(here, world, project, keep=False)
+            if isinstance(e, RdevError):
+                e.hint = "the demo's project is deleted; rdev demo begins again"  # its own hint speaks of that project
         raise
     _away(here, world, project, keep=keep)
     if here.human:
@@ -104,7 +106,7 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
     with world.demo_model() as model:
         spec = AgentSpec(
             project=project.name, prompt=PROMPT, agent=agent,
-            environment=(("ANTHROPIC_BASE_URL", model.url), ("ANTHROPIC_API_KEY", "no-key-needed")),
+            environment=(("ANTHROPIC_BASE_URL", Secret(model.url)), ("ANTHROPIC_API_KEY", Secret("no-key-needed"))),
         )  # fmt: skip
         running = agents.run(world, spec)
         for note in running.notes:
@@ -113,7 +115,8 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
 
 
 def _look(world: "Services", project: Project, command: Command) -> None:
-    write(sys.stdout, f"\n{_bold('3  Look at what it changed')}\n   $ git clone {project.repository}; git show --stat\n")
+    typed = f"git clone {shlex.quote(project.repository)} {project.name} && git -C {project.name} show --stat"
+    write(sys.stdout, f"\n{_bold('3  Look at what it changed')}\n   $ {typed}\n")
     found = world.forge.commit(project, command.commit) if command.commit else None
     if found is not None:
         write(sys.stdout, f"   {found.sha[:10]} {clean(found.subject)} ({clean(found.author)})\n")

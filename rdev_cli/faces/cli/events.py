@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.faces.cli.face import checked, does, hand, noun, write
-from rdev_cli.faces.cli.show import show
+from rdev_cli.faces.cli.show import columns, show
 from rdev_cli.faces.cli.tables import rows
 from rdev_cli.ops import events
 
@@ -32,12 +32,13 @@ def events_(
         events.newest(world, subject=about, limit=limit) if after is None else events.read(world, after=after, subject=about, limit=limit)
     )
     if not follow:
-        show(ctx, page, empty="nothing has happened yet", more="rdev events --after {}")
+        empty = "nothing matches" if subject or after else "nothing has happened yet"
+        show(ctx, page, empty=empty, more="rdev events --after {}")
         return
     start, first = after or 0, True
     while True:
         if page.items and here.human:
-            write(sys.stdout, rows(page.items, wide=here.output == "wide", head=first))
+            write(sys.stdout, rows(page.items, wide=here.output == "wide", head=first, columns=columns()))
         elif page.items:
             show(ctx, page)
         if page.items:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Offline, Some, one
+from rdev_cli.domain.errors import Invalid
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, one
 from rdev_cli.faces.cli.face import Tailed, does, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 from rdev_cli.ops import commands
@@ -22,10 +23,10 @@ def exec_(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
-    isolation: Isolation = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
+    if terminal and no_wait:
+        raise Invalid("--no-wait and -t do not go together", hint="a terminal has somebody in front of it: leave one out", code="USAGE")
     here.remote = True
     if not here.tail:
         raise typer.BadParameter("name what to run after `--`: rdev exec PROJECT -- ARGV...", param_hint="'ARGV'")

@@ -1,6 +1,7 @@
 """What every command of the terminal shares: options, the world, one way to answer, one way to fail."""
 
 import os
+import re
 import select
 import sys
 import time
@@ -82,7 +83,7 @@ class Hand:
 
             set_up(verbose=bool(self.options.get("verbose")), file=file, json_lines=self.options.get("log_format") == "json")
             self.logs = True
-            log().info("began", extra={"command": command, "argv": [word[:200] for word in self.words[:20]]})
+            log().info("began", extra={"command": command, "argv": list(self.words[:20])})
 
     def end(self, code: int) -> None:
         """Write into the log how it ended."""
@@ -109,22 +110,41 @@ def hand(ctx: typer.Context) -> Hand:
     return found
 
 
+# C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def clean(text: str) -> str:
+    """Return foreign text in which nothing can drive a terminal: controls are shown, not obeyed."""
+    return _UNSAFE.sub(lambda m: " " if m[0] in "\t\n" else m[0].encode("unicode_escape").decode(), text)
+
+
 def say(text: str, end: str = "\n") -> None:
-    """Tell a person something, beside the answer."""
-    write(sys.stderr, text + end)
+    """Tell a person something, beside the answer; its lines may hold foreign text."""
+    write(sys.stderr, "\n".join(clean(line) for line in text.split("\n")) + end)
 
 
 def write(stream: TextIO, text: str) -> None:
     """Write text at once, whatever the terminal's encoding can show."""
     try:
-        stream.write(text)
-        stream.flush()
+        send(stream, text.encode(stream.encoding or "utf-8", stream.errors or "backslashreplace"))
     except BrokenPipeError:
         if stream is not sys.stderr:
             raise
     except OSError as e:
         if stream is not sys.stderr:  # talk that nobody can be told is no reason to stop the work
             raise unwritable(e) from e
+
+
+def send(stream: TextIO, data: bytes) -> None:
+    """Write bytes to the last one at once; Python's own buffers lose some where somebody else made the stream non-blocking."""
+    stream.flush()
+    raw, view = getattr(stream.buffer, "raw", stream.buffer), memoryview(data)
+    while view:
+        done = raw.write(view)
+        if done is None:
+            select.select([], [raw], [])
+        view = view[done or 0 :]
 
 
 def unwritable(error: OSError) -> Unavailable:
@@ -185,6 +205,11 @@ def _format(value: str) -> None:
         raise Invalid(f"there is no format '{value}'", hint=f"one of {', '.join(FORMATS)}")
 
 
+def _kind(value: str) -> None:
+    if value not in ("bubblewrap", "none"):
+        raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")
+
+
 def _log_format(value: str) -> None:
     if value not in ("text", "json"):
         raise Invalid(f"there is no log format '{value}'", hint="text or json")
@@ -215,6 +240,13 @@ def _shared() -> list[TyperOption]:
     ]  # fmt: skip
 
 
+def _isolation() -> TyperOption:
+    return TyperOption(
+        param_decls=["isolation", "--isolation"], metavar="KIND", expose_value=False, callback=_keep("isolation", _kind),
+        help="bubblewrap or none.",
+    )  # fmt: skip
+
+
 class Verb(TyperCommand):
     """A command with the options that all commands share; each option has a twin in the environment, RDEV_ and its long name."""
 
@@ -240,7 +272,24 @@ class Verb(TyperCommand):
             raise ReaderLeft from e  # the library would take it for itself, and end with 1
 
 
-class Tailed(Verb):
+class Placed(Verb):
+    """A command that also says how it is isolated."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        params = kwargs.pop("params", None) or []
+        super().__init__(**kwargs, params=[*params, _isolation()])
+
+
+class Worded(Placed):
+    """A command whose first argument may be left out, but not its last, which the parser cannot tell."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line, the last argument among those that must be given."""
+        *front, last = super().collect_usage_pieces(ctx)
+        return [*front, last.strip("[]")]
+
+
+class Tailed(Placed):
     """A command that takes another command's words after `--`, untouched."""
 
     rest = ("--", "ARGV...")

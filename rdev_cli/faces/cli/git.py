@@ -3,7 +3,7 @@
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Some, one
 from rdev_cli.faces.cli.face import Tailed, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
@@ -11,9 +11,8 @@ app = noun("")
 
 
 @app.command("git", cls=Tailed, help="Run git in a project's work tree, in its pod.", epilog="rdev git shop -- log --oneline")
-def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait: Detached = False, isolation: Isolation = None) -> None:
+def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait: Detached = False) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
     here.remote = True
     if not here.tail:
         raise typer.BadParameter("name what git shall do after `--`: rdev git PROJECT -- log --oneline", param_hint="'ARGV'")

@@ -1,6 +1,7 @@
 """Following a command: its bytes as they come, its end as it was, and the terminal as it was before."""
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import typer
 
 from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import OPEN, Command, Progress, whole
-from rdev_cli.domain.errors import NotFound
+from rdev_cli.domain.errors import NotFound, OutcomeUnknown, TimedOut
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit
 from rdev_cli.ops import commands
@@ -72,9 +73,7 @@ def to_fd(target: int) -> Callable[[int, int, int, bool], int]:
             try:
                 view = view[os.write(target, view) :]
             except BlockingIOError:
-                import select  # noqa: PLC0415 -- somebody else made our stdout non-blocking
-
-                select.select([], [target], [])
+                select.select([], [target], [])  # somebody else made our stdout non-blocking
         return len(data)
 
     return move
@@ -125,13 +124,16 @@ def follow(
     *,
     each: Callable[[], Any] | None = None,
     own: bool = True,
+    limit: int = 0,
 ) -> Command:
     """Follow a command to its end and return it as it ended.
 
     `own`: this invocation started it, so Ctrl-C and a reader that went away end it; whoever only looks on lets it run.
+    `limit`: seconds after which the wait ends (TimedOut), and the command goes on; 0: none.
     """
     hand.standing = f"{command.id} may still be running: rdev command show {command.id}, rdev command cancel {command.id}"
-    asked, seen = False, (-1, -1)  # a first look comes back at once
+    asked, told, seen = 0.0, False, (-1, -1)  # a first look comes back at once
+    began = world.clock.monotonic()
     try:
         while True:
             command, progress = commands.follow(world, command, after=seen, wait=0.2)
@@ -148,7 +150,12 @@ def follow(
                     raise typer.Exit(128 + hand.signal)
                 if not asked:
                     commands.ask_to_stop(world, command)
-                    asked = True
+                    asked = world.clock.monotonic()
+                elif not told and world.clock.monotonic() - asked > 0.5 and hand.human and sys.stderr.isatty():
+                    say("stopping; Ctrl-C again leaves at once")
+                    told = True
+            if limit and world.clock.monotonic() - began > limit:
+                raise TimedOut(f"{command.id} has not ended yet", hint=f"it goes on: rdev command attach {command.id}", command=command.id)
     except BrokenPipeError:
         if own:
             commands.ask_to_stop(world, command)  # as a shell's pipe would end it
@@ -172,21 +179,47 @@ def _pour(command: Command, streams: tuple[Stream, Stream], progress: Progress) 
         raise typer.Exit(74) from e
 
 
-def feed(source: Input) -> threading.Thread:
-    """Hand this process's stdin to a command, in the background, and close it at its end."""
+class Feed(threading.Thread):
+    """Hands this process's stdin to a command, in the background, and closes it at its end; `broken` says what kept it from that."""
 
-    def work() -> None:
+    def __init__(self, source: Input) -> None:
+        super().__init__(daemon=True)
+        self._source, self.broken = source, ""
+        self.start()
+
+    def run(self) -> None:
+        """Read to the end, or until the command reads no more."""
         try:
-            while data := os.read(0, 1 << 16):
-                if not source.write(data):
+            while data := _stdin():
+                if not self._source.write(data):
                     return
-            source.finish()
-        except OSError:
-            return  # the runner sees a break, and says so
+            self._source.finish()
+        except OSError as e:
+            self.broken = e.strerror or str(e)
+            self._source.give_up()  # the runner sees a break, and says so
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+
+def _stdin() -> bytes:
+    while True:
+        try:
+            return os.read(0, 1 << 16)
+        except BlockingIOError:  # somebody else made our stdin non-blocking
+            select.select([0], [], [])
+
+
+def deliver(world: "Services", command: Command, source: Input) -> None:
+    """Hand over stdin to its end, or to the command's, and follow nothing; a stop ends the command, whose stdin is then not whole."""
+    feed = Feed(source)
+    while feed.is_alive() and command.state in OPEN:
+        feed.join(0.1)
+        command, _ = commands.follow(world, command, wait=0)
+        if world.stop.is_set():
+            commands.ask_to_stop(world, command)
+            raise world.stop.error(command.id)
+    if feed.broken:
+        raise OutcomeUnknown(
+            f"cannot read stdin: {feed.broken}", hint=f"rdev command show {command.id} says how it ended", command=command.id
+        )
 
 
 class Terminal:

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from rdev_cli.domain.errors import RdevError, Unavailable
-from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, say
+from rdev_cli.faces.cli.face import EXITS, Hand, ReaderLeft, clean, say
 
 # What stands at the root: module, and one line of help. A test holds the lines to the ledger's and the modules'.
 TREE: dict[str, tuple[str, str]] = {
@@ -117,8 +117,6 @@ def _wanted(argv: Sequence[str]) -> str:
 
 def tell(error: RdevError, form: str) -> None:
     """Print an error: words for a person, a document for a program; always on stderr."""
-    from rdev_cli.faces.cli.show import clean  # noqa: PLC0415 -- only when something went wrong
-
     if form in ("json", "jsonl", "yaml"):
         from rdev_cli.domain.codec import to_json  # noqa: PLC0415
 
@@ -153,6 +151,8 @@ def _listen(hand: Hand) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code (docs/errors.md has the table)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     _streams()
     os.umask(0o077)  # what others may read of rdev's files is nobody's choice to make by accident
     mine, tail = _split(words)
@@ -204,6 +204,8 @@ def _run(hand: Hand, words: list[str]) -> int:
         code = root()(words, prog_name="rdev", standalone_mode=False, obj=hand)
     except RdevError as e:
         return _failed(hand, e, form)
+    except SystemExit as e:  # the library's one, for help that nobody reads any more
+        raise ReaderLeft from e
     except typer.Abort:
         return 130
     except typer.TyperException as e:
@@ -238,6 +240,39 @@ def _failed(hand: Hand, error: RdevError, form: str) -> int:
     return code
 
 
+def _meant(words: list[str], ctx: Any, error: "typer.TyperException") -> tuple[str, str] | None:
+    """Return what is wrong and what to type, where words that were not understood let that be guessed."""
+    import shlex  # noqa: PLC0415 -- only for a hint
+
+    from rdev_cli.faces.cli.face import _shared  # noqa: PLC0415
+
+    def values(params: Sequence[Any]) -> set[str]:
+        return {opt for param in params if param.param_type_name == "option" and not param.is_flag for opt in param.opts}
+
+    def places(given: list[str], takes: set[str]) -> list[int]:
+        """Return where words stand that are neither options nor their values."""
+        found, skip = [], False
+        for at, word in enumerate(given):
+            if not skip and not word.startswith("-"):
+                found.append(at)
+            skip = not skip and word in takes
+        return found
+
+    if words[0].startswith("-") and words[0] not in ("--help", "--version"):
+        first = next(iter(places(words, values(_shared()))), 0)
+        if any(words[0].startswith(opt) for param in _shared() for opt in param.opts) and words[first] in TREE:
+            return f"{words[0]} stands after the command", f"rdev {shlex.join([*words[first:], *words[:first]])}"
+        return None
+    own = places(words, values(ctx.command.params)) if ctx is not None else []
+    if words[0] in _TAILED and len(own) > 2:
+        return "what to run stands after `--`", f"rdev {shlex.join([*words[: own[2]], '--', *words[own[2] :]])}"
+    quoted = words[0] in ("claude", "shell") and len(own) > 2 and own[2] < len(words) - 1 and not any(c.isspace() for c in words[own[2]])
+    if quoted and not getattr(error, "possibilities", None):
+        what = "prompt" if words[0] == "claude" else "line"
+        return f"the {what} is more than one word", f"rdev {shlex.join([*words[: own[2]], ' '.join(words[own[2] :])])}"
+    return None
+
+
 def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str] | None, form: str) -> int:
     from rdev_cli.domain.errors import Invalid  # noqa: PLC0415
 
@@ -248,9 +283,7 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
     path = ctx.command_path if ctx is not None else "rdev"
     message = error.format_message()
     hint = f"{path} --help shows how it is typed"
-    named = len(words) > 2 and words[0] in _TAILED and not words[1].startswith("-") and not words[2].startswith("-")
-    if named and type(error).__name__ in ("UsageError", "NoSuchOption") and tail is None:
-        message = "what to run stands after `--`"
-        hint = f"rdev {words[0]} {words[1]} -- {' '.join(words[2:])}"
+    if type(error).__name__ in ("UsageError", "NoSuchOption") and words and tail is None:
+        message, hint = _meant(words, ctx, error) or (message, hint)
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint, code="USAGE"), form)
     return 2

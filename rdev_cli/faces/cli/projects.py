@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.faces.cli.arguments import Isolation, Name, Some, one
-from rdev_cli.faces.cli.face import confirm, does, duration, hand, noun, say
+from rdev_cli.faces.cli.arguments import Name, Some, one
+from rdev_cli.faces.cli.face import Placed, confirm, does, duration, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import projects
 
@@ -17,7 +17,7 @@ Wait = Annotated[
 ]
 
 
-@does(app, "create", projects.create, epilog="rdev project create shop · rdev project create shop --from ~/src/shop")
+@does(app, "create", projects.create, epilog="rdev project create shop · rdev project create shop --from ~/src/shop", cls=Placed)
 def create(
     ctx: typer.Context,
     project: Name,
@@ -29,11 +29,10 @@ def create(
     agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="The agent that works on it; the context's by default.")] = "",
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="That agent's model.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
-    isolation: Isolation = None,
     timeout: Wait = None,
 ) -> None:
     here = hand(ctx)
-    here.options |= {"isolation": isolation, "wait_seconds": duration(timeout, "timeout")}
+    here.options["wait_seconds"] = duration(timeout, "timeout")
     if source == "":
         raise typer.BadParameter("the folder or URL is empty", param_hint="'--from'")
     spec = ProjectSpec(name=project, description=description, source=source or "", network=not no_network, agent=agent, model=model)

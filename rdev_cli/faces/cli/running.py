@@ -6,7 +6,7 @@ import typer
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import CommandKind, ExecSpec, status
-from rdev_cli.faces.cli.face import Hand, say
+from rdev_cli.faces.cli.face import Hand, say, write
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
 
@@ -49,13 +49,15 @@ def run(
     for note in running.notes:
         say(f"note: {note}")
     if not wait:
-        show(ctx, command) if not here.human else sys.stdout.write(f"{command.id}\n")
+        if running.input is not None:
+            live.deliver(world, command, running.input)
+        show(ctx, command) if not here.human else write(sys.stdout, f"{command.id}\n")
         return 0
     streams = live.both(world, command.id) if here.human else live.lines(world, command) if here.output == "jsonl" else None
     screen = live.Terminal(running.input) if terminal else None
     try:
         if running.input is not None:
-            live.feed(running.input)
+            live.Feed(running.input)
         command = live.follow(here, world, command, streams)
     finally:
         if screen is not None:

@@ -1,6 +1,5 @@
 """How an answer is printed: one JSON for all, tables and cards (tables.py) for people."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,15 +8,7 @@ import typer
 
 from rdev_cli.domain.codec import document, to_json
 from rdev_cli.domain.page import Page
-from rdev_cli.faces.cli.face import hand, unwritable, write
-
-# C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def clean(text: str) -> str:
-    """Return foreign text in which nothing can drive a terminal: controls are shown, not obeyed."""
-    return _UNSAFE.sub(lambda m: " " if m[0] in "\t\n" else m[0].encode("unicode_escape").decode(), text)
+from rdev_cli.faces.cli.face import hand, send, unwritable, write
 
 
 def handle(value: Any) -> str:
@@ -32,21 +23,21 @@ def handle(value: Any) -> str:
 
 def emit(text: str) -> None:
     """Print a document: UTF-8 whatever the terminal, a newline at the end."""
-    sys.stdout.flush()
-    data = (text + "\n").encode()
     try:
-        while data:
-            data = data[sys.stdout.buffer.raw.write(data) or 0 :] if hasattr(sys.stdout.buffer, "raw") else _buffered(data)
+        send(sys.stdout, (text + "\n").encode())
     except BrokenPipeError:
         raise
     except OSError as e:
         raise unwritable(e) from e
 
 
-def _buffered(data: bytes) -> bytes:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-    return b""
+def columns() -> int:
+    """Return the width that an answer should fit into: that of a terminal, 0 for everything else."""
+    if not sys.stdout.isatty():
+        return 0
+    import shutil  # noqa: PLC0415 -- a program has no width
+
+    return shutil.get_terminal_size().columns
 
 
 def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> None:
@@ -71,6 +62,6 @@ def show(ctx: typer.Context, value: Any, *, empty: str = "", more: str = "") -> 
     else:
         from rdev_cli.faces.cli.tables import card, rows  # noqa: PLC0415 -- a program needs no tables
 
-        write(sys.stdout, rows(items, wide=form == "wide") if many else card(value))
+        write(sys.stdout, rows(items, wide=form == "wide", columns=columns()) if many else card(value, columns()))
         if isinstance(value, Page) and value.next:
             write(sys.stderr, f"there are more: {more.format(value.next)}\n" if more else "there are more\n")

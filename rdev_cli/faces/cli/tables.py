@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.values import spoken
-from rdev_cli.faces.cli.show import clean
+from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project, ProjectStatus
+    from rdev_cli.domain.report import Context
 
+    Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]
 
 
@@ -40,43 +42,58 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def table(head: tuple[str, ...], rows: Rows) -> str:
-    """Return rows under upper-case heads, aligned by spaces, no boxes, never clipped."""
+def table(head: tuple[str, ...], rows: Rows, columns: int = 0, *, goes_on: bool = False) -> str:
+    """Return rows under upper-case heads (unless it `goes_on` under other rows), aligned by spaces, no boxes.
+
+    What is wider than `columns` (0: no bound) is shortened where that leaves something to read, else each row becomes facts, a line each.
+    """
     cells = [head, *[tuple(clean(cell) for cell in row) for row in rows]]
     widths = [max(_width(row[i]) for row in cells) for i in range(len(head))]
-    lines = ("  ".join(cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(row)).rstrip() for row in cells)
+    over = sum(widths) + 2 * (len(widths) - 1) - columns if columns else 0
+    if over > 0:
+        room = widths[-1] - over
+        if head[-1] not in _MOST or room < _LEAST:
+            return "\n" * goes_on + "\n".join(_facts(list(zip(head, row, strict=True)), columns) for row in cells[1:])
+        cells = [(*row[:-1], _short(row[-1], room)) for row in cells]
+        widths[-1] = room
+    lines = ("  ".join(cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(row)).rstrip() for row in cells[goes_on:])
     return "\n".join(lines) + "\n"
 
 
-def _facts(pairs: Sequence[tuple[str, str]]) -> str:
+def _facts(pairs: Pairs, columns: int = 0) -> str:
     wide = max(len(name) for name, _ in pairs)
-    return "".join(f"{name:<{wide}}  {clean(value)}\n" for name, value in pairs if value)
+    if not columns:
+        return "".join(f"{name:<{wide}}  {clean(value)}\n" for name, value in pairs if value)
+    from textwrap import wrap  # noqa: PLC0415 -- only for a terminal
+
+    # a word longer than a line is left to the terminal: cut, nobody could copy it
+    room = max(columns - wide - 2, 1)
+    lines = ((name, wrap(clean(value), room, break_long_words=False, break_on_hyphens=False)) for name, value in pairs)
+    return "".join(f"{name if at == 0 else '':<{wide}}  {line}\n" for name, parts in lines for at, line in enumerate(parts))
 
 
 # one thing, for a person
 
 
-def card(value: Any) -> str:
-    """Return one thing as facts, a line each; what has several values has as many lines."""
+def card(value: Any, columns: int = 0) -> str:
+    """Return one thing as facts, a line each, wrapped at words to `columns` (0: not); what has several values has as many lines."""
     own = _CARDS.get(type(value).__name__)
     if own is not None:
-        return own(value)
+        return _facts(own(value), columns)
     pairs: list[tuple[str, str]] = []
     for key, item in plain(value).items():
         several = item if isinstance(item, list) and item else [item]
         pairs += [("" if at else key, str(one)) for at, one in enumerate(several)]
-    return _facts(pairs)
+    return _facts(pairs, columns)
 
 
-def _project(value: Project) -> str:
-    return _facts(
-        [
-            ("name", value.name), ("id", value.id), ("state", value.state.value), ("description", value.description),
-            ("repository", value.repository), ("branch", value.branch), ("from", value.source), ("pod", value.pod),
-            ("network", "yes" if value.network else "no"), ("agent", value.agent), ("model", value.model), ("created", ago(value.created_at)),
-            *[("used by", f"{u.agent} {u.model}: {_spent(u)} in {u.runs} runs") for u in getattr(value, "usage", ())],
-        ]
-    )  # fmt: skip
+def _project(value: Project) -> Pairs:
+    return [
+        ("name", value.name), ("id", value.id), ("state", value.state.value), ("description", value.description),
+        ("repository", value.repository), ("branch", value.branch), ("from", value.source), ("pod", value.pod),
+        ("network", "yes" if value.network else "no"), ("agent", value.agent), ("model", value.model), ("created", ago(value.created_at)),
+        *[("used by", f"{u.agent} {u.model}: {_spent(u)} in {u.runs} runs") for u in getattr(value, "usage", ())],
+    ]  # fmt: skip
 
 
 def _spent(used: Any) -> str:
@@ -84,45 +101,51 @@ def _spent(used: Any) -> str:
     return f"{used.input_tokens} tokens in, {used.output_tokens} out{money}"
 
 
-def _agent(value: AgentInfo) -> str:
-    return _facts(
-        [
-            ("name", value.name + (" (the one that works where nobody says which)" if value.default else "")),
-            ("program", value.program or f"not on this machine; rdev context set local --agent-path {value.name}=PATH"),
-            ("model", value.model or "its own choice"), ("tools", ", ".join(value.tools)),
-            ("takes", ", ".join(f"{name} (given)" if name in value.given else name for name in value.variables) or "nothing"),
-        ]
-    )  # fmt: skip
+def _agent(value: AgentInfo) -> Pairs:
+    return [
+        ("name", value.name + (" (the one that works where nobody says which)" if value.default else "")),
+        ("program", value.program or f"not on this machine; rdev context set local --agent-path {value.name}=PATH"),
+        ("model", value.model or "its own choice"), ("tools", ", ".join(value.tools)),
+        ("takes", ", ".join(f"{name} (given)" if name in value.given else name for name in value.variables) or "nothing"),
+    ]  # fmt: skip
 
 
-def _status(value: ProjectStatus) -> str:
+def _status(value: ProjectStatus) -> Pairs:
     head = value.head
-    return _facts(
-        [
-            ("project", value.project.name), ("state", value.project.state.value),
-            ("pod", value.project.pod if value.pod_present else "gone; the next command makes it again"),
-            ("commit", f"{head.sha[:10]} {head.subject} ({ago(head.at)})" if head else "none"),
-            ("running", ", ".join(value.running) or "nothing"), ("unfinished", value.unfinished),
-        ]
-    )  # fmt: skip
+    return [
+        ("project", value.project.name), ("state", value.project.state.value),
+        ("pod", value.project.pod if value.pod_present else "gone; the next command makes it again"),
+        ("commit", f"{head.sha[:10]} {head.subject} ({ago(head.at)})" if head else "none"),
+        ("running", ", ".join(value.running) or "nothing"), ("unfinished", value.unfinished),
+    ]  # fmt: skip
 
 
-def _command(value: Command) -> str:
+def _command(value: Command) -> Pairs:
     tokens = f"{value.input_tokens} in, {value.output_tokens} out" if value.input_tokens or value.output_tokens else ""
-    return _facts(
-        [
-            ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
-            ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
-            ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr"),
-            ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
-            ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
-        ]
-    )  # fmt: skip
+    return [
+        ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
+        ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
+        ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr"),
+        ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
+        ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
+    ]  # fmt: skip
+
+
+def _context(value: Context) -> Pairs:
+    agents = [
+        (f"{name} {what}", text)
+        for name, entry in value.agents.items()
+        for what, text in (("path", entry.get("path", "")), *((f"env {key}", text) for key, text in entry.get("env", {}).items()))
+    ]
+    return [
+        ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
+        *(("" if at else "show", path) for at, path in enumerate(value.show)), *agents,
+    ]  # fmt: skip
 
 
 # by the name of a type, so that showing one kind of thing does not load the others
-_CARDS: dict[str, Callable[[Any], str]] = {
-    "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "AgentInfo": _agent,
+_CARDS: dict[str, Callable[[Any], Pairs]] = {
+    "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
 }  # fmt: skip
 
 
@@ -139,10 +162,9 @@ def _took(command: Command) -> str:
 # many things, for a person
 
 
-def _of(rows: Sequence[Any], columns: Sequence[tuple[str, bool, Callable[[Any], str]]], *, wide: bool) -> str:
-    chosen = [(head, get) for head, only_wide, get in columns if wide or not only_wide]
-    return table(tuple(head for head, _ in chosen), [tuple(get(row) for _, get in chosen) for row in rows])
-
+# the last column of some tables is foreign text of any length: characters of it that are shown unless somebody wants all of it
+_MOST = {"COMMAND": 60, "WHAT": 100, "DESCRIPTION": 1000}
+_LEAST = 12  # characters of it that are worth a column
 
 _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
     "Project": (
@@ -161,7 +183,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("STARTED", False, lambda c: ago(c.created_at)),
         ("TOOK", True, _took),
         ("BY", True, lambda c: c.actor),
-        ("COMMAND", False, lambda c: _short(_line(c.argv), 60)),
+        ("COMMAND", False, lambda c: _line(c.argv)),
     ),
     "Event": (
         ("SEQ", False, lambda e: str(e.seq)),
@@ -169,7 +191,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("KIND", False, lambda e: e.kind),
         ("SUBJECT", False, lambda e: e.subject),
         ("BY", True, lambda e: e.actor),
-        ("WHAT", False, lambda e: _short(", ".join(f"{k}={_value(v)}" for k, v in e.data.items() if v not in ("", None)), 100)),
+        ("WHAT", False, lambda e: ", ".join(f"{k}={_value(v)}" for k, v in e.data.items() if v not in ("", None))),
     ),
     "AgentInfo": (
         ("NAME", False, lambda a: a.name),
@@ -210,12 +232,18 @@ def _value(value: Any) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+    if _width(text) <= most:
+        return text
+    cut = text[: most - 3]
+    while _width(cut) > most - 3:
+        cut = cut[:-1]
+    return cut + "..."
 
 
-def rows(values: Sequence[Any], *, wide: bool, head: bool = True) -> str:
-    """Return many things as a table; a page that goes on under an earlier one has no head."""
+def rows(values: Sequence[Any], *, wide: bool, head: bool = True, columns: int = 0) -> str:
+    """Return many things as a table, fit for `columns` (0: any) unless it is a wide one; a page that goes on under another has no head."""
     if not values:
         return ""
-    text = _of(values, _COLUMNS[type(values[0]).__name__], wide=wide)
-    return text if head else text.partition("\n")[2]
+    kinds = [(name, get) for name, only_wide, get in _COLUMNS[type(values[0]).__name__] if wide or not only_wide]
+    cells = [tuple(get(one) if wide or name not in _MOST else _short(get(one), _MOST[name]) for name, get in kinds) for one in values]
+    return table(tuple(name for name, _ in kinds), cells, 0 if wide else columns, goes_on=not head)

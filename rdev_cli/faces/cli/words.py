@@ -109,8 +109,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent',), '|claude|opencode|bundled', "The agent that works on it; the context's by default."),
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
-        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (),
     'project show': (),
@@ -191,8 +191,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'command attach': (
         (('--offset',), '', 'From this byte of stdout on.'),
         (('--stderr-offset',), '', 'From this byte of stderr on.'),
+        (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
     ),
-    'command cancel': (),
+    'command cancel': (
+        (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
+    ),
     'ps': (),
     'logs': (
         (('-f', '--follow'), None, 'Go on until it ends.'),

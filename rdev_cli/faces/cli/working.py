@@ -8,8 +8,8 @@ import typer
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.command import Command, CommandState
 from rdev_cli.domain.event import Event
-from rdev_cli.faces.cli.face import Hand, say, write
-from rdev_cli.faces.cli.show import clean, emit, show
+from rdev_cli.faces.cli.face import Hand, clean, say, write
+from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import agents, events, known
 
 TYPE_CHECKING = False
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
 
-def watch(here: Hand, world: "Services", command: Command, *, own: bool = True, into: TextIO | None = None, indent: str = "") -> Command:
+def watch(
+    here: Hand, world: "Services", command: Command, *, own: bool = True, into: TextIO | None = None, indent: str = "", limit: int = 0
+) -> Command:
     """Follow an agent and tell readable lines (or, for a program, its journal events) while it works; return it as it ended."""
     from rdev_cli.faces.cli import live  # noqa: PLC0415 -- with the work, not with help
 
@@ -28,7 +30,7 @@ def watch(here: Hand, world: "Services", command: Command, *, own: bool = True, 
         nonlocal told
         told = tell(here, world, command.id, told, into or sys.stderr, indent)
 
-    command = live.follow(here, world, command, None, each=each, own=own)
+    command = live.follow(here, world, command, None, each=each, own=own, limit=limit)
     each()
     return command
 
@@ -45,10 +47,10 @@ def tell(here: Hand, world: "Services", id: str, after: int, into: TextIO, inden
     return after
 
 
-def look(ctx: typer.Context, here: Hand, command: Command, *, own: bool = True) -> None:
+def look(ctx: typer.Context, here: Hand, command: Command, *, own: bool = True, limit: int = 0) -> None:
     """Follow an agent to its end, then show its last words and the commit; raise if it went wrong."""
     world = here.world()
-    command = watch(here, world, command, own=own)
+    command = watch(here, world, command, own=own, limit=limit)
     if here.output == "jsonl":
         emit(to_json({"type": "ended", **plain(command)}))
     elif not here.human:
@@ -67,13 +69,15 @@ def words(event: Event) -> str:
         return f"  {short}"
     if event.kind == "agent.used":
         return f"> {clean(str(data.get('tool', '')))} {clean(str(data.get('target', '')))}".rstrip()
+    if event.kind == "agent.retried":
+        return f"~ {short}"
     if event.kind == "agent.answered" and data.get("failed"):
         return f"! {short}"
     return ""
 
 
 def _person(here: Hand, command: Command) -> None:
-    if command.answer:
+    if command.answer and command.state is CommandState.COMPLETED:  # of a run that ended badly the error tells them
         write(sys.stdout, "".join(clean(line) + "\n" for line in command.answer.splitlines()))
     if command.commit:
         world = here.world()
@@ -96,7 +100,7 @@ def screen(here: Hand, running: "Running", *, commit: bool) -> None:
     terminal = live.Terminal(running.input)
     try:
         if running.input is not None:
-            live.feed(running.input)
+            live.Feed(running.input)
         command = live.follow(here, world, command, live.both(world, command.id))
     finally:
         terminal.restore()
