@@ -80,17 +80,15 @@ class LocalForge:
             lines += [f"M {'100755' if executable else '100644'} inline {path}\n".encode(), _data(content)]
         git(self._path(project.name), "fast-import", "--quiet", "--done", stdin=b"".join([*lines, b"done\n"]))
 
-    def check_source(self, source: str) -> str:
+    def check_source(self, source: str, stop: Stop) -> str:
         scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source)
-        if (match := _URL.fullmatch(source)) is not None:
-            if match["password"] or (match["scheme"] == "https" and match["user"]):
-                raise Invalid(
-                    "the URL holds credentials, which would stay in records",
-                    hint="clone it yourself and give the folder: --from DIR",
-                    field="source",
-                )
-            return source
-        if _SCP.fullmatch(source):
+        if _SECRET.fullmatch(source):
+            raise Invalid(
+                "the URL holds credentials, which would stay in records",
+                hint="clone it yourself and give the folder: --from DIR",
+                field="source",
+            )
+        if _URL.fullmatch(source) or _SCP.fullmatch(source):
             return source
         if scheme and not os.path.exists(source):
             raise Invalid(
@@ -107,29 +105,39 @@ class LocalForge:
             )
         if not os.path.isdir(path):
             raise NotFound(f"there is no folder {shown(source)}", hint="give a folder with a git repository, or a URL", source=source)
-        code, _ = git(Path(path), "rev-parse", "--git-dir", ok=range(256))
+        # its configuration may include what never ends, so this is bounded, and a Ctrl-C ends it
+        code, out = git(Path(path), "rev-parse", "--is-shallow-repository", "--show-prefix", ok=range(256), timeout=FAST_LOOKUP, stop=stop)
         if code != 0:
             raise Invalid(
                 f"{shown(source)} is no git repository of yours", hint=f"make it one: git -C {shown(source)} init", field="source"
+            )
+        shallow, _, prefix = os.fsdecode(out).removesuffix("\n").partition("\n")
+        if prefix:
+            top = path.removesuffix(f"/{prefix.removesuffix('/')}")
+            raise Invalid(
+                f"{shown(source)} is a folder inside a repository", hint=f"give the repository's top folder: {top}", field="source"
+            )
+        if shallow == "true":
+            raise Invalid(
+                f"{shown(source)} is a shallow clone, without its whole history", hint=f"git -C {path} fetch --unshallow", field="source"
             )
         return path
 
     def take(self, project: Project, source: str, stop: Stop) -> str:
         path = self._path(project.name)
         protocols = "file" if os.path.isdir(source) else "https:ssh"
-        _, refs = git(
-            path,
-            "ls-remote",
-            "--symref",
-            "--quiet",
-            "--end-of-options",
-            source,
-            "HEAD",
-            "refs/heads/*",
-            protocols=protocols,
-            stop=stop,
-            timeout=LONG_RUNNING,
-        )
+        try:
+            _, refs = git(
+                path, "ls-remote", "--symref", "--quiet", "--end-of-options", source, "HEAD", "refs/heads/*",
+                protocols=protocols, stop=stop, timeout=LONG_RUNNING,
+            )  # fmt: skip
+        except Failed as e:
+            said = e.context["said"]
+            raise Unavailable(
+                f"{shown(source, most=200)} cannot be read: {telling(said)}",
+                hint="look at the address and at what it lets you read, or clone it yourself and use --from DIR",
+                said=said,
+            ) from e
         branch, heads, at = "", dict[str, str](), ""
         for line in refs.decode("utf-8", "surrogateescape").splitlines():
             value, _, ref = line.partition("\t")
