@@ -278,6 +278,15 @@ def test_a_sound_bundle_is_received_once_and_again_and_a_late_one_is_rescued(wor
     subprocess.run(["git", "-C", str(repository), "fsck", "--strict", "--full"], capture_output=True, check=True)
 
 
+@pytest.mark.parametrize("length", [4053, 4054, 4055, 9000])
+def test_a_bundle_upon_a_commit_with_a_long_subject_is_received(world, tmp_path, length):
+    project, clone = _cloned(world, tmp_path)
+    _run(clone, "commit", "-q", "--allow-empty", "-m", "x" * length)
+    _run(clone, "push", "-q", "origin", "main")
+    sha = _run(clone, "commit-tree", "-p", "HEAD", "-m", "next", "HEAD^{tree}")
+    assert _receive(world, project, clone, sha).branch == "main"
+
+
 @pytest.fixture
 def world(rdev, project, home, tmp_path) -> Iterator[Services]:
     one = Services(environ=home, cwd=tmp_path)

@@ -217,8 +217,10 @@ class LocalForge:
         """
         if bundle.readline(64) not in (b"# v2 git bundle\n", b"# v3 git bundle\n"):
             raise _bad("the pod sent no bundle")
-        while (line := bundle.readline(4096)) != b"\n":  # what it says of itself counts for nothing; the pack follows
-            if not line:
+        line, whole = b"", True  # what it says of itself counts for nothing; behind an empty line the pack follows
+        while not (line == b"\n" and whole):
+            whole = line.endswith(b"\n") or not line
+            if not (line := bundle.readline(4096)):
                 raise _bad("the pod sent a bundle that ends before its pack")
         with tempfile.TemporaryDirectory(dir=path, prefix="incoming-") as folder, tempfile.TemporaryFile(dir=path) as pack:
             waiting = Path(folder)
