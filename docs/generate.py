@@ -47,7 +47,7 @@ EXIT_CODES = (
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
     "AGENT_FAILED": "the agent ended badly; its own words are in `context.said`, the work tree is as it was left",
-    "BAD_BUNDLE": "what the pod sent as a commit is not what it says, or git could not pack it; the repository is untouched",
+    "BAD_BUNDLE": "what the pod sent as a commit is not what it says or not sound, or git could not pack it; the repository is untouched",
     "BUSY": "another process, or another agent's run, holds this; the context names it",
     "CANCELLED": "somebody stopped it",
     "CONFIG_UNSAFE": "another user could have written a settings file; it is not read",

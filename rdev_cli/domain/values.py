@@ -18,10 +18,10 @@ _GRAPHIC = re.compile(r"[^\x20-\x7e]")
 ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_")
 
 
-def shown(text: str) -> str:
-    """Return foreign text fit for a message: control and non-ASCII characters escaped, cut at 60."""
+def shown(text: str, *, most: int = 60) -> str:
+    """Return foreign text fit for a message: control and non-ASCII characters escaped, cut at `most` characters."""
     safe = _GRAPHIC.sub(lambda m: m[0].encode("unicode_escape", "backslashreplace").decode("ascii", "replace"), text)
-    return safe if len(safe) <= 60 else safe[:57] + "..."
+    return safe if len(safe) <= most else safe[: most - 3] + "..."
 
 
 def name(text: str, what: str = "name") -> str:

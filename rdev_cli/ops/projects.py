@@ -32,7 +32,7 @@ def create(world: World, spec: ProjectSpec) -> Project:
     from rdev_cli.ops.ensure import begin, carry, lease
 
     if spec.source:
-        spec = replace(spec, source=world.forge.check_source(spec.source))
+        spec = replace(spec, source=world.forge.check_source(spec.source, world.stop))
     with lease(world, f"project:{spec.name}") as held:
         found = world.store.find_project(spec.name)
         if found is not None:
@@ -115,7 +115,7 @@ def _fresh(world: World, spec: ProjectSpec) -> Project:
 def plan_create(world: World, spec: ProjectSpec) -> Plan:
     """Return what `create` would do now, changing nothing; it raises what `create` would refuse."""
     if spec.source:
-        spec = replace(spec, source=world.forge.check_source(spec.source))
+        spec = replace(spec, source=world.forge.check_source(spec.source, world.stop))
     found = world.store.find_project(spec.name)
     if found is not None:
         _same(found, spec)

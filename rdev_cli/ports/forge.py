@@ -37,12 +37,18 @@ class Forge(Protocol):
         """Put one first commit of these files (path -> content, executable) on the branch, unless it has one."""
         ...
 
-    def check_source(self, source: str) -> str:
-        """Return the source in the form in which it is recorded; Invalid, with the reason, if it cannot be one."""
+    def check_source(self, source: str, stop: Stop) -> str:
+        """Return the source in the form in which it is recorded; Invalid, with the reason, if it cannot be one.
+
+        A URL is not contacted; a folder is looked at for at most 5 seconds (TimedOut).
+        """
         ...
 
     def take(self, project: Project, source: str, stop: Stop) -> str:
-        """Bring history and branches of a source (a checked one) in; return the name of its main branch."""
+        """Bring history and branches of a source (a checked one) in; return the name of its main branch.
+
+        Unavailable if it does not answer, Invalid if it holds no commit, Failed if its objects are not sound.
+        """
         ...
 
     def head(self, project: Project) -> str:
@@ -61,7 +67,10 @@ class Forge(Protocol):
         ...
 
     def commit(self, project: Project, sha: str) -> Commit | None:
-        """Return a commit with what it changed; None if there is no such commit."""
+        """Return a commit with what it changed; None if there is no such commit.
+
+        Whatever a commit says about itself is shown: a date that is none becomes the earliest or the latest there is.
+        """
         ...
 
     def delete_repository(self, project: Project) -> bool:

@@ -1,10 +1,12 @@
 """What people and programs give as names: one rule everywhere, and nothing of it ever reaches a shell. T-NAME-1, 2; T-SHELL-1, 2."""
 
 import json
+import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,38 +16,86 @@ from rdev_cli.domain.command import Launch
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.project import ProjectSpec, pod_name
 from rdev_cli.domain.values import name
+from rdev_cli.faces.cli.face import _shared
+from rdev_cli.faces.cli.main import TREE, root
 from tests.hostile_names import NAMES, PLAIN, SHELL, WORST
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
-# Every parameter of the command line that takes a name: how it is typed, and the exit codes that a bad one may end in.
-PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-    "project create": (("project", "create", "{}"), (2,)),
-    "project create --from": (("project", "create", "ok", "--from={}"), (2, 3)),
-    "project show": (("project", "show", "{}"), (2,)),
-    "project status": (("project", "status", "{}"), (2,)),
-    "project delete": (("project", "delete", "{}", "--yes"), (2,)),
-    "exec": (("exec", "{}", "--", "touch", "P"), (2, 125)),
-    "shell": (("shell", "{}", "touch P"), (2, 125)),
-    "git": (("git", "{}", "--", "status"), (2, 125)),
-    "claude": (("claude", "{}", "do it"), (2,)),
-    "logs": (("logs", "{}"), (2,)),
-    "command list --project": (("command", "list", "--project={}"), (2,)),
-    "command show": (("command", "show", "{}"), (2,)),
-    "command output": (("command", "output", "{}"), (2,)),
-    "command attach": (("command", "attach", "{}"), (2,)),
-    "command cancel": (("command", "cancel", "{}"), (2,)),
-    "events --subject": (("events", "--subject={}"), (2,)),
-    "--context": (("project", "list", "--context={}"), (2,)),
-    "context show": (("context", "show", "{}"), (2,)),
-    "context use": (("context", "use", "{}"), (2,)),
-    "context set": (("context", "set", "{}", "--isolation", "none"), (2,)),
-    "context set --agent": (("context", "set", "local", "--agent={}=/bin/sh"), (2,)),
-    "context set --agent-env": (("context", "set", "local", "--agent-env=claude.{}=x"), (2,)),
-    "--isolation": (("project", "create", "ok", "--isolation={}"), (2,)),
-    "--timeout": (("project", "create", "ok", "--timeout={}"), (2,)),
-    "-o": (("project", "list", "--output={}"), (2,)),
+# What stands in a parameter, by the word for it in its command's usage -> the exit codes that a bad one may end in. The parameters are read
+# from the command tree: one with a word that is not here, or that needs more than a name to go with it, fails until it has a verdict.
+VERDICTS: dict[str, tuple[int, ...]] = {
+    "PROJECT": (2,),
+    "COMMAND": (2,),
+    "NAME": (2,),
+    "ID|NAME": (2,),
+    "DIR|URL": (2, 3),
+    "KIND": (2,),
+    "DURATION": (2,),
+    "FORMAT": (2,),
+    "NUMBER": (2,),
+    "NAME=PATH": (2,),
+    "NAME.VAR=VALUE": (2,),
 }
+# parameters whose word says another thing: the exit codes, and what is no bad one there
+OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
+    "exec project": ((2, 125), ()),  # 125: nothing has run
+    "shell project": ((2, 125), ()),
+    "git project": ((2, 125), ()),
+    "demo --agent": ((3,), ("",)),  # empty: what is here
+    "context set --show": ((2,), ("",)),  # empty: none
+}
+# parameters that take any text, each with the test that holds what becomes of it
+TEXTS = {
+    "project create --description": "test_a_description_is_one_line_of_text_and_runs_nothing",
+    "claude prompt": "test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given",
+    "claude --model": "test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given",
+    "shell line": "test_t_shell_1_a_line_of_sh_is_one_word_to_rdev",
+    "--log-file": "test_a_log_file_has_the_name_that_was_given_and_no_other",
+}
+# a form that a value must have beside its name: what is tried is put in here
+FORMS = {"NAME=PATH": ("{}=/bin/sh", "claude={}"), "NAME.VAR=VALUE": ("claude.{}=x", "{}.A=x")}
+# what stands in the arguments that are not being tried
+GIVEN = {"project": "ok", "command": "cmd_00000000000000000000", "name": "local", "prompt": "do it", "line": "touch P"}
+TAILED = ("exec", "git")
+
+
+def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    below = getattr(command, "commands", None)
+    for word, one in (below or {}).items():
+        yield from _leaves(one, (*path, word))
+    if not below:
+        yield path, command
+
+
+def _parameters() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Every parameter that takes a value -> the word for it, and a command line with {} where it stands; the shared options once."""
+    shared, found = {param.name for param in _shared()}, {}
+    for path, command in [leaf for noun in TREE for leaf in _leaves(root().get_command(None, noun), (noun,))]:
+        values = [param for param in command.params if not getattr(param, "is_flag", False)]
+        for param in values:
+            long = max(param.opts, key=len) if param.param_type_name == "option" else ""
+            label = " ".join(([] if param.name in shared else [*path]) + [long or param.name])
+            words = [*(("project", "list") if param.name in shared else path)]
+            if param.name not in shared:
+                words += ["{}" if one is param else GIVEN[one.name] for one in values if one.param_type_name == "argument"]
+            words += [f"{long}={{}}"] if long else []
+            words += ["--yes"] if any("--yes" in one.opts for one in command.params) and param.name not in shared else []
+            words += ["--", "touch", "P"] if path[0] in TAILED and param.name not in shared else []
+            number = "NUMBER" if type(param.type).__name__ == "IntRange" else None
+            found[label] = (number or str(param.metavar).strip("[]"), tuple(words))
+    return found
+
+
+PARAMETERS = _parameters()
+
+
+def test_every_parameter_of_the_command_line_has_a_verdict() -> None:
+    assert {label for label, (word, _) in PARAMETERS.items() if word not in VERDICTS and label not in OTHERWISE} == set(TEXTS)
+    assert {"project create --from", "exec project", "command cancel command", "context set --agent-env", "--context"} <= set(PARAMETERS)
+    assert set(OTHERWISE) <= set(PARAMETERS)
+    for test in TEXTS.values():
+        assert test in globals()
 
 
 def clean_refusal(ran: "subprocess.CompletedProcess[bytes]", codes: tuple[int, ...]) -> None:
@@ -66,13 +116,57 @@ def nothing_made(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize("parameter", [label for label in PARAMETERS if label not in TEXTS])
 def test_t_name_1_a_hostile_name_is_refused_by_every_parameter_and_makes_nothing(parameter: str, rdev: Rdev, tmp_path: Path) -> None:
-    words, codes = PARAMETERS[parameter]
-    for hostile in WORST:
-        clean_refusal(rdev(*(word.replace("{}", hostile) for word in words)), codes)
+    what, words = PARAMETERS[parameter]
+    codes, good = OTHERWISE.get(parameter) or (VERDICTS[what], ())
+    for hostile in (text for text in WORST if text not in good):
+        for form in FORMS.get(what, ("{}",)):
+            clean_refusal(rdev(*(word.replace("{}", form.replace("{}", hostile)) for word in words)), codes)
     nothing_made(tmp_path)
     assert not (tmp_path / "user/config/rdev/config.yaml").exists()
+
+
+def test_a_description_is_one_line_of_text_and_runs_nothing(rdev: Rdev, tmp_path: Path) -> None:
+    for text in WORST:
+        ran = rdev("project", "create", "ok", f"--description={text}", "--dry-run", "-o", "name")
+        if text.isprintable() and text.isascii():
+            assert (ran.returncode, ran.stdout) == (0, b"ok\n"), ran.stderr
+        else:
+            clean_refusal(ran, (2,))
+    nothing_made(tmp_path)
+
+
+def test_a_log_file_has_the_name_that_was_given_and_no_other(rdev: Rdev, tmp_path: Path) -> None:
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    for text in WORST:
+        ran = rdev("project", "list", "-o", "name", f"--log-file={text}", cwd=here)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+    found = {os.path.relpath(path, here) for path in tmp_path.rglob("*") if path.is_file() and "user" not in path.parts}
+    assert found == {text for text in WORST if text and "/" not in text} | {"../../x"}
+    for text in (".", "a\x1b]0;P\x07\n" + "/" * 3 + "x", "link"):
+        (here / "link").unlink(missing_ok=True)
+        (here / "link").symlink_to(tmp_path / "P")
+        ran = rdev("project", "list", f"--log-file={text}", cwd=here)
+        clean_refusal(ran, (2,))
+    assert not (tmp_path / "P").exists()
+
+
+def test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given(rdev: Rdev, tmp_path: Path) -> None:
+    agent = tmp_path / "claude"
+    agent.write_text(f"""#!/bin/sh
+for word; do case $word in --model=*) printf '%s' "${{word#*=}}" >{tmp_path}/model ;; esac; done
+cat >{tmp_path}/prompt
+""")
+    agent.chmod(0o755)
+    assert rdev("context", "set", "local", "--isolation", "none", "--agent-path", f"claude={agent}").returncode == 0
+    assert rdev("project", "create", "shop").returncode == 0
+    for text in [*(text for text in WORST if text), "-rf", "--model", "'\"\\%s"]:
+        rdev("claude", "shop", "--no-commit", f"--model={text}", "--", f"say {text}")
+        assert (tmp_path / "model").read_bytes() == os.fsencode(text)
+        assert (tmp_path / "prompt").read_bytes() == f"say {text}".encode("utf-8", "replace")
+    assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
 
 
 def test_t_name_1_only_the_one_rule_makes_a_project(rdev: Rdev, tmp_path: Path) -> None:

@@ -1,96 +1,32 @@
 """Undo: a step that fails takes back what was done, and what cannot be taken back is named and kept (T-SAGA-1, 5)."""
 
 from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
 
 import pytest
 
-from rdev_cli.adapters.local.cluster import LocalCluster
-from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.domain.errors import Conflict, NotFound, Partial, Unavailable
 from rdev_cli.domain.project import ProjectSpec, ProjectState
 from rdev_cli.ops import projects
-from rdev_cli.wiring.services import Services
-
-Broken = set[str]
-
-
-class ShakyForge(LocalForge):
-    """The local forge, with calls that fail as told: before they did anything, or after."""
-
-    broken: Broken
-
-    def ensure_repository(self, project):
-        _fail(self.broken, "ensure_repository:before")
-        super().ensure_repository(project)
-        _fail(self.broken, "ensure_repository:after")
-
-    def seed(self, project, files):
-        _fail(self.broken, "seed:before")
-        super().seed(project, files)
-        _fail(self.broken, "seed:after")
-
-    def delete_repository(self, project):
-        _fail(self.broken, "delete_repository")
-        return super().delete_repository(project)
-
-
-class ShakyCluster(LocalCluster):
-    """The local cluster, likewise."""
-
-    broken: Broken
-
-    def ensure_pod(self, project):
-        _fail(self.broken, "ensure_pod:before")
-        made = super().ensure_pod(project)
-        _fail(self.broken, "ensure_pod:after")
-        return made
-
-    def run(self, project, argv, **options):
-        _fail(self.broken, "run")
-        return super().run(project, argv, **options)
-
-    def delete_pod(self, project):
-        _fail(self.broken, "delete_pod")
-        return super().delete_pod(project)
-
-
-def _fail(broken: Broken, name: str) -> None:
-    if name in broken:
-        raise Unavailable(f"{name} did not answer", hint="try again")
-
-
-class ShakyServices(Services):
-    """A world on this machine in which told calls fail."""
-
-    def __init__(self, folder: Path) -> None:
-        home = {"HOME": str(folder), "PATH": "/usr/bin:/bin"}
-        super().__init__(environ=home, cwd=folder, patience=0.3)
-        self.broken: Broken = set()
-
-    @cached_property
-    def forge(self):
-        forge = ShakyForge(self.folder, self.installation)
-        forge.broken = self.broken
-        return forge
-
-    @cached_property
-    def cluster(self):
-        cluster = ShakyCluster(self.folder, installation=self.installation, isolation="bubblewrap", shown=(), caller=self._environ)
-        cluster.broken = self.broken
-        return cluster
+from tests.fakes.forge import MemoryForge, Repository
+from tests.fakes.world import MemoryWorld
 
 
 @pytest.fixture
-def world(tmp_path) -> Iterator[ShakyServices]:
-    one = ShakyServices(tmp_path)
+def world(tmp_path) -> Iterator[MemoryWorld]:
+    one = MemoryWorld(tmp_path)
     yield one
     one.close()
 
 
-def _left(world: Services) -> list[str]:
-    return sorted(path.name for part in ("repos", "pods") for path in (world.folder / part).glob("*"))
+def _left(world: MemoryWorld) -> list[str]:
+    return [*world.forge.repositories, *world.cluster.pods]
+
+
+def _broken(world: MemoryWorld, *calls: str) -> None:
+    """Let these calls fail, and no others."""
+    for twin in (world.forge, world.cluster):
+        twin.trouble.clear()
+        twin.trouble.update(calls)
 
 
 FAULTS = [
@@ -100,57 +36,58 @@ FAULTS = [
     "seed:after",
     "ensure_pod:before",
     "ensure_pod:after",
-    "run",
+    "run:before",
+    "run:after",
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_t_saga_1_a_step_that_fails_undoes_everything_and_a_repeat_completes(world, fault):
-    world.broken.add(fault)
+    _broken(world, fault)
     with pytest.raises(Unavailable, match="did not answer"):
         projects.create(world, ProjectSpec(name="shop"))
     assert world.store.find_project("shop") is None
     assert _left(world) == []
     assert world.store.unfinished() == []
     assert [e.kind for e in world.store.events(after=0)] == ["project.requested", "project.undone"]
-    world.broken.clear()
+    _broken(world)
     assert projects.create(world, ProjectSpec(name="shop")).state is ProjectState.READY
 
 
-@pytest.mark.parametrize("undo", ["delete_repository", "delete_pod"])
+@pytest.mark.parametrize("undo", ["delete_repository:before", "delete_repository:after", "delete_pod:before", "delete_pod:after"])
 def test_t_saga_5_an_undo_that_fails_is_named_kept_and_cleared_by_delete(world, undo):
-    world.broken |= {"run", undo}
+    _broken(world, "run:before", undo)
     with pytest.raises(Partial) as partial:
         projects.create(world, ProjectSpec(name="shop"))
     assert partial.value.left == (f"{'repository' if 'repo' in undo else 'pod'}: {undo} did not answer",)
     assert partial.value.hint == "rdev project delete shop"
     [unfinished] = world.store.unfinished()
     assert (unfinished.kind, unfinished.state.value) == ("project.create", "undo_failed")
-    world.broken.clear()
+    _broken(world)
     projects.delete(world, "shop")
     assert (_left(world), list(world.store.unfinished())) == ([], [])
 
 
 def test_t_saga_5_after_a_failed_undo_create_may_also_go_on(world):
-    world.broken |= {"run", "delete_repository"}
+    _broken(world, "run:before", "delete_repository:before")
     with pytest.raises(Partial):
         projects.create(world, ProjectSpec(name="shop"))
-    world.broken.clear()
+    _broken(world)
     assert projects.create(world, ProjectSpec(name="shop")).state is ProjectState.READY
     assert list(world.store.unfinished()) == []
 
 
 def test_a_delete_attempts_everything_joins_what_failed_and_goes_on_when_typed_again(world):
     projects.create(world, ProjectSpec(name="shop"))
-    world.broken |= {"delete_pod"}
+    _broken(world, "delete_pod:before")
     with pytest.raises(Partial) as partial:
         projects.delete(world, "shop")
-    assert partial.value.left == ("pod: delete_pod did not answer",)
-    assert list((world.folder / "repos").glob("*")) == []  # the steps behind the one that failed were attempted
+    assert partial.value.left == ("pod: delete_pod:before did not answer",)
+    assert world.forge.repositories == {}  # the steps behind the one that failed were attempted
     with pytest.raises(Conflict) as busy:
         projects.create(world, ProjectSpec(name="shop"))
     assert busy.value.code == "DELETING"
-    world.broken.clear()
+    _broken(world)
     projects.delete(world, "shop")
     with pytest.raises(NotFound):
         projects.delete(world, "shop")
@@ -169,19 +106,18 @@ def test_a_repeat_with_other_values_is_a_conflict_that_names_the_field(world):
 
 
 def test_a_foreign_repository_of_the_same_name_is_never_touched(world):
-    foreign = world.folder / "repos" / "shop.git"
-    foreign.mkdir(parents=True)
-    (foreign / "precious").write_text("x")
+    foreign = world.forge.repositories["shop"] = Repository(owner={"id": "another"}, branches={"main": "f" * 40})
     with pytest.raises((Conflict, Partial)):
         projects.create(world, ProjectSpec(name="shop"))
-    assert (foreign / "precious").read_text() == "x"
+    assert world.forge.repositories == {"shop": foreign}
+    assert foreign.branches == {"main": "f" * 40}
 
 
-def test_whoever_lost_the_lease_undoes_nothing_of_the_one_who_took_it(world, tmp_path):
+def test_whoever_lost_the_lease_undoes_nothing_of_the_one_who_took_it(world):
     """A process that was too slow finds out at its next write, and leaves everything to its successor."""
     from rdev_cli.domain.operation import Lease
 
-    class Slow(ShakyForge):
+    class Slow(MemoryForge):
         def seed(self, project, files):
             super().seed(project, files)
             with world.store.transaction() as tx:  # somebody else, who thinks that we are dead
@@ -190,8 +126,7 @@ def test_whoever_lost_the_lease_undoes_nothing_of_the_one_who_took_it(world, tmp
                 assert isinstance(taken, Lease)
                 assert taken.attempt == 2
 
-    world.__dict__["forge"] = Slow(world.folder, world.installation)
-    world.forge.broken = set()
+    world.__dict__["forge"] = Slow(world.installation)
     with pytest.raises(Conflict) as lost:
         projects.create(world, ProjectSpec(name="shop"))
     assert lost.value.code == "LEASE_LOST"
@@ -206,3 +141,15 @@ def test_a_lease_in_live_hands_is_waited_for_and_then_named(world):
     with pytest.raises(Conflict) as busy:
         projects.create(world, ProjectSpec(name="shop"))
     assert busy.value.code == "BUSY"
+
+
+def test_a_source_that_does_not_answer_undoes_everything(world):
+    world.forge.sources["there"] = Repository(
+        main="trunk", branches={"trunk": "a" * 40}, commits={"a" * 40: {"parent": "", "subject": "x", "files": []}}
+    )
+    _broken(world, "take:before")
+    with pytest.raises(Unavailable):
+        projects.create(world, ProjectSpec(name="shop", source="there"))
+    assert (_left(world), world.store.find_project("shop")) == ([], None)
+    _broken(world)
+    assert projects.create(world, ProjectSpec(name="shop", source="there")).branch == "trunk"

@@ -3,24 +3,29 @@
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
-from rdev_cli.adapters.shared.git import git
-from rdev_cli.domain.codec import moment
-from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound
+from rdev_cli.adapters.shared.git import STRICT, git, telling
+from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from rdev_cli.domain.project import Commit, Project, ownership
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.forge import Delivery
-from rdev_cli.ports.timing import LONG_RUNNING, Stop
+from rdev_cli.ports.timing import FAST_LOOKUP, LONG_RUNNING, Stop
 
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_URL = re.compile(r"(?P<scheme>https|ssh)://(?:(?P<user>[^/@:]*)(?P<password>:[^/@]*)?@)?(?P<host>[A-Za-z0-9\[][A-Za-z0-9.:\]\[-]*)/\S*")
-_SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^-\s]\S*")
+# Neither a user nor a host may begin with `-`, which ssh would take for an option; nor hold `%`, behind which git would find one.
+_USER, _HOST = r"[A-Za-z0-9_][A-Za-z0-9_.-]*", r"[A-Za-z0-9][A-Za-z0-9.-]*"
+_URL = re.compile(rf"(https://|ssh://({_USER}@)?)({_HOST}|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/\S*")
+_SCP = re.compile(rf"{_USER}@{_HOST}:[^-\s]\S*")
+_SECRET = re.compile(r"https://[^/]*@.*|[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]*@.*")
+_LATEST = 253402214400  # the last day that a datetime can name, in every time zone
 _AUTHOR = "rdev <rdev@localhost>"
 
 
@@ -75,17 +80,15 @@ class LocalForge:
             lines += [f"M {'100755' if executable else '100644'} inline {path}\n".encode(), _data(content)]
         git(self._path(project.name), "fast-import", "--quiet", "--done", stdin=b"".join([*lines, b"done\n"]))
 
-    def check_source(self, source: str) -> str:
+    def check_source(self, source: str, stop: Stop) -> str:
         scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source)
-        if (match := _URL.fullmatch(source)) is not None:
-            if match["password"] or (match["scheme"] == "https" and match["user"]):
-                raise Invalid(
-                    "the URL holds credentials, which would stay in records",
-                    hint="clone it yourself and give the folder: --from DIR",
-                    field="source",
-                )
-            return source
-        if _SCP.fullmatch(source):
+        if _SECRET.fullmatch(source):
+            raise Invalid(
+                "the URL holds credentials, which would stay in records",
+                hint="clone it yourself and give the folder: --from DIR",
+                field="source",
+            )
+        if _URL.fullmatch(source) or _SCP.fullmatch(source):
             return source
         if scheme and not os.path.exists(source):
             raise Invalid(
@@ -102,29 +105,39 @@ class LocalForge:
             )
         if not os.path.isdir(path):
             raise NotFound(f"there is no folder {shown(source)}", hint="give a folder with a git repository, or a URL", source=source)
-        code, _ = git(Path(path), "rev-parse", "--git-dir", ok=range(256))
+        # its configuration may include what never ends, so this is bounded, and a Ctrl-C ends it
+        code, out = git(Path(path), "rev-parse", "--is-shallow-repository", "--show-prefix", ok=range(256), timeout=FAST_LOOKUP, stop=stop)
         if code != 0:
             raise Invalid(
                 f"{shown(source)} is no git repository of yours", hint=f"make it one: git -C {shown(source)} init", field="source"
+            )
+        shallow, _, prefix = os.fsdecode(out).removesuffix("\n").partition("\n")
+        if prefix:
+            top = path.removesuffix(f"/{prefix.removesuffix('/')}")
+            raise Invalid(
+                f"{shown(source)} is a folder inside a repository", hint=f"give the repository's top folder: {top}", field="source"
+            )
+        if shallow == "true":
+            raise Invalid(
+                f"{shown(source)} is a shallow clone, without its whole history", hint=f"git -C {path} fetch --unshallow", field="source"
             )
         return path
 
     def take(self, project: Project, source: str, stop: Stop) -> str:
         path = self._path(project.name)
         protocols = "file" if os.path.isdir(source) else "https:ssh"
-        _, refs = git(
-            path,
-            "ls-remote",
-            "--symref",
-            "--quiet",
-            "--end-of-options",
-            source,
-            "HEAD",
-            "refs/heads/*",
-            protocols=protocols,
-            stop=stop,
-            timeout=LONG_RUNNING,
-        )
+        try:
+            _, refs = git(
+                path, "ls-remote", "--symref", "--quiet", "--end-of-options", source, "HEAD", "refs/heads/*",
+                protocols=protocols, stop=stop, timeout=LONG_RUNNING,
+            )  # fmt: skip
+        except Failed as e:
+            said = e.context["said"]
+            raise Unavailable(
+                f"{shown(source, most=200)} cannot be read: {telling(said)}",
+                hint="look at the address and at what it lets you read, or clone it yourself and use --from DIR",
+                said=said,
+            ) from e
         branch, heads, at = "", dict[str, str](), ""
         for line in refs.decode("utf-8", "surrogateescape").splitlines():
             value, _, ref = line.partition("\t")
@@ -181,47 +194,53 @@ class LocalForge:
 
     def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
         if not _HEX.fullmatch(sha):
-            raise Failed("the pod named no commit", hint="rdev git PROJECT -- log shows what is there", code="BAD_BUNDLE")
+            raise _bad("the pod named no commit")
         path, ref = self._path(project.name), f"refs/heads/{project.branch}"
-        incoming = f"refs/rdev/incoming/{os.urandom(8).hex()}"
         if self._ancestor(path, sha, ref):
             return Delivery(branch=project.branch, rescued=False)
-        with tempfile.NamedTemporaryFile(dir=path, suffix=".bundle") as file:
-            while chunk := bundle.read(1 << 20):
-                file.write(chunk)
-            file.flush()
-            # with fsck (fetch.fsckObjects), and into a ref of rdev's own: nothing of a pod's names is used
-            git(
-                path,
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--end-of-options",
-                file.name,
-                f"HEAD:{incoming}",
-                protocols="file",
-            )
-        try:
-            _, got = git(path, "rev-parse", "--verify", "--end-of-options", incoming)
+        self._unpack(path, bundle, sha)
+        for _ in range(5):
+            old = self.head(project)
+            if old and not self._ancestor(path, old, sha):
+                git(path, "update-ref", "--end-of-options", f"refs/heads/{rescue}", sha)
+                return Delivery(branch=rescue, rescued=True)
+            # only if the branch still stands where it was looked at
+            code, _ = git(path, "update-ref", "--end-of-options", ref, sha, old or "0" * len(sha), ok=(0, 1, 128))
+            if code == 0:
+                return Delivery(branch=project.branch, rescued=False)
+        raise Conflict(f"{project.branch} keeps moving", hint="try again", project=project.name)
+
+    def _unpack(self, path: Path, bundle: BinaryIO, sha: str) -> None:
+        """Bring a bundle's objects in, if each of them is sound, all that they name is there, and `sha` is a commit among them.
+
+        They wait in a repository of their own that borrows this one's: what is refused leaves nothing behind.
+        """
+        if bundle.readline(64) not in (b"# v2 git bundle\n", b"# v3 git bundle\n"):
+            raise _bad("the pod sent no bundle")
+        line, whole = b"", True  # what it says of itself counts for nothing; behind an empty line the pack follows
+        while not (line == b"\n" and whole):
+            whole = line.endswith(b"\n") or not line
+            if not (line := bundle.readline(4096)):
+                raise _bad("the pod sent a bundle that ends before its pack")
+        with tempfile.TemporaryDirectory(dir=path, prefix="incoming-") as folder, tempfile.TemporaryFile(dir=path) as pack:
+            waiting = Path(folder)
+            for part in ("objects/info", "objects/pack", "refs"):
+                (waiting / part).mkdir(parents=True)
+            (waiting / "objects/info/alternates").write_text("../../objects\n")
+            (waiting / "HEAD").write_text("ref: refs/heads/none\n")
+            shutil.copyfileobj(bundle, pack, 1 << 20)
+            pack.seek(0)
+            try:
+                git(waiting, "index-pack", "--stdin", "--fix-thin", STRICT, stdin=pack, timeout=LONG_RUNNING)
+            except Failed as e:
+                said = e.context["said"]
+                raise _bad(f"the pod sent objects that are not sound: {telling(said)}", said=said) from e
+            _, got = git(waiting, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{sha}^{{commit}}", ok=(0, 1, 128))
             if got.decode().strip() != sha:
-                raise Failed(
-                    "the bundle holds another commit than the pod named",
-                    hint="rdev git PROJECT -- log shows what is there",
-                    code="BAD_BUNDLE",
-                )
-            for _ in range(5):
-                old = self.head(project)
-                if old and not self._ancestor(path, old, incoming):
-                    git(path, "update-ref", "--end-of-options", f"refs/heads/{rescue}", sha)
-                    return Delivery(branch=rescue, rescued=True)
-                # only if the branch still stands where it was looked at
-                code, _ = git(path, "update-ref", "--end-of-options", ref, sha, old or "0" * len(sha), ok=(0, 1, 128))
-                if code == 0:
-                    return Delivery(branch=project.branch, rescued=False)
-            raise Conflict(f"{project.branch} keeps moving", hint="try again", project=project.name)
-        finally:
-            git(path, "update-ref", "-d", "--end-of-options", incoming)
+                raise _bad("the bundle holds another commit than the pod named")
+            # an index last: with it git finds the pack
+            for file in sorted((waiting / "objects/pack").glob("pack-*"), key=lambda file: file.suffix == ".idx"):
+                os.replace(file, path / "objects/pack" / file.name)
 
     def _ancestor(self, path: Path, old: str, new: str) -> bool:
         code, _ = git(path, "merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))
@@ -232,7 +251,7 @@ class LocalForge:
         if not path.is_dir():
             return None
         code, out = git(
-            path, "show", "--no-ext-diff", "--no-textconv", "--no-color", "--numstat", "--stat=76", "--format=%H%x00%s%x00%an%x00%cI%x00",
+            path, "show", "--no-ext-diff", "--no-textconv", "--no-color", "--numstat", "--stat=76", "--format=%H%x00%s%x00%an%x00%ct%x00",
             "--first-parent", "--diff-merges=first-parent", "--end-of-options", sha, "--", ok=(0, 128),
         )  # fmt: skip
         if code != 0:
@@ -240,7 +259,7 @@ class LocalForge:
         full, subject, author, at, rest = out.decode(errors="replace").split("\0", 4)
         counts = [line.split("\t") for line in rest.splitlines() if re.match(r"[0-9-]+\t[0-9-]+\t", line)]
         return Commit(
-            sha=full, subject=subject, author=author, at=moment(at), files=len(counts),
+            sha=full, subject=subject, author=author, at=_moment(at), files=len(counts),
             insertions=sum(int(c[0]) for c in counts if c[0] != "-"), deletions=sum(int(c[1]) for c in counts if c[1] != "-"),
             stat="\n".join(line for line in rest.splitlines() if line.startswith(" ")),
         )  # fmt: skip
@@ -253,6 +272,15 @@ class LocalForge:
             os.rename(self._path(project.name), doomed)  # from here on the name is free, whatever happens
         remove_tree(doomed)
         return there
+
+
+def _bad(message: str, **context: str) -> Failed:
+    return Failed(message, hint="rdev git PROJECT -- log shows what is there", code="BAD_BUNDLE", **context)
+
+
+def _moment(seconds: str) -> datetime:
+    """Return the time that a commit names: anybody may write anything there, also what no calendar holds."""
+    return datetime.fromtimestamp(min(int(seconds), _LATEST) if seconds.isdecimal() else 0, UTC)
 
 
 def _data(content: bytes) -> bytes:

@@ -1,0 +1,168 @@
+"""A cluster without processes: pods are dictionaries, and a handful of programs is played."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
+from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.project import Project, ownership
+from rdev_cli.domain.report import Check
+from rdev_cli.ops import workspaces
+from rdev_cli.ports.cluster import Ran, Spool, Started
+from tests.fakes.forge import Commits, commit, history, pack
+from tests.fakes.trouble import Trouble
+
+
+@dataclass
+class Pod:
+    """A work tree: the commit it is at, the one it last had from the forge, and the files that no commit has yet."""
+
+    owner: dict[str, str]
+    head: str = ""
+    had: str = ""
+    commits: Commits = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """A command that was started."""
+
+    pod: Pod
+    launch: Launch
+    sizes: dict[str, int]
+    outcome: Outcome | None = None
+
+
+class MemoryInput:
+    """The stdin of a command; of the programs played only `cat` reads it."""
+
+    def __init__(self, cluster: "MemoryCluster", id: str) -> None:
+        self._cluster, self._id = cluster, id
+
+    def write(self, data: bytes) -> bool:
+        run = self._cluster.runs[self._id]
+        if run.launch.argv[0] == "cat" and run.outcome is None:
+            self._cluster.print(self._id, "out", data)
+        return run.outcome is None
+
+    def finish(self) -> None:
+        if self._cluster.runs[self._id].launch.argv[0] == "cat":
+            self._cluster.end(self._id, 0)
+
+    def resize(self, rows: int, columns: int) -> None:
+        pass
+
+
+class MemoryCluster:
+    """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended."""
+
+    isolated = True
+
+    def __init__(self, spool: Spool, installation: str = "memory") -> None:
+        self._spool, self._installation = spool, installation
+        self.pods: dict[str, Pod] = {}
+        self.runs: dict[str, Run] = {}
+        self.trouble = Trouble()
+
+    def ready(self) -> None:
+        with self.trouble.around("ready"):
+            pass
+
+    def ensure_pod(self, project: Project) -> bool:
+        with self.trouble.around("ensure_pod"):
+            there = self.pod_present(project)
+            if not there:
+                self.pods[project.pod] = Pod(ownership(project, self._installation))
+            return not there
+
+    def pod_present(self, project: Project) -> bool:
+        found = self.pods.get(project.pod)
+        if found is not None and found.owner != ownership(project, self._installation):
+            raise Conflict(f"the pod {project.pod} is another's", hint="look at your own")
+        return found is not None
+
+    def delete_pod(self, project: Project) -> bool:
+        with self.trouble.around("delete_pod"):
+            return self.pod_present(project) and bool(self.pods.pop(project.pod))
+
+    # commands
+
+    def start(self, project: Project, launch: Launch) -> Started:
+        with self.trouble.around("start"):
+            if launch.id in self.runs:
+                return Started()
+            pod = self.pods[project.pod]
+            self.runs[launch.id] = Run(pod, launch, {"out": 0, "err": 0})
+            program, *words = launch.argv
+            for stream in ("out", "err"):
+                self.print(launch.id, stream, b"")
+            if program == "echo":
+                self.print(launch.id, "out", " ".join(words).encode() + b"\n")
+            if program == "touch":
+                pod.new += words
+            if program in ("true", "echo", "touch"):
+                self.end(launch.id, 0)
+            elif program not in ("cat", "sleep"):
+                self.end(launch.id, 1 if program == "false" else 127)
+            return Started(input=MemoryInput(self, launch.id) if launch.stdin else None)
+
+    def print(self, id: str, stream: str, data: bytes) -> None:
+        """Let a command print."""
+        path = self._spool.path(id, stream)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(data)
+        self.runs[id].sizes[stream] += len(data)
+
+    def end(self, id: str, code: int, ending: Ending = Ending.EXITED) -> None:
+        """Let a command end, and commit as the runner does; nothing happens to one that has ended."""
+        run = self.runs[id]
+        if run.outcome is not None:
+            return
+        run.outcome, pod = Outcome(code=code, ending=ending), run.pod
+        if code == 0 and run.launch.commit and pod.new:
+            files = [*(pod.commits[pod.head]["files"] if pod.head else ()), *pod.new]
+            pod.head, pod.new = commit(pod.commits, pod.head, run.launch.commit, files), []
+
+    def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
+        with self.trouble.around("advance"):
+            run = self.runs.get(id)
+            if run is None:
+                return Progress(stdout=0, stderr=0, outcome=Outcome(code=-1, ending=Ending.LOST))
+            return Progress(stdout=run.sizes["out"], stderr=run.sizes["err"], outcome=run.outcome)
+
+    def stop(self, project: Project, id: str, reason: str) -> None:
+        with self.trouble.around("stop"):
+            self.end(id, 143, Ending(reason))
+
+    def signal(self, project: Project, id: str, number: int) -> None:
+        self.end(id, 128 + number)
+
+    def run(
+        self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
+    ) -> Ran:
+        with self.trouble.around("run"):
+            pod, text = self.pods[project.pod], argv[2]
+            if text == workspaces._HEADS:
+                stdout.write(f"{pod.head}\n{pod.had}\n".encode())
+            elif text == workspaces._OUT:
+                stdout.write(pack(pod.commits, pod.head))
+            else:
+                assert text == workspaces._IN, "the twin knows rdev's own texts only"
+                given = json.loads(stdin.read())
+                pod.commits |= given["commits"]
+                pod.had = given["head"]
+                if pod.head in ("", *history(pod.commits, pod.had)):
+                    pod.head = pod.had
+                elif pod.had not in history(pod.commits, pod.head):
+                    return Ran(code=3, stderr=b"")
+            return Ran(code=0, stderr=b"")
+
+    def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
+        return 0, b""
+
+    def checks(self) -> Sequence[Check]:
+        return ()
