@@ -143,7 +143,8 @@ class LocalCluster:
     def start(self, project: Project, launch: Launch) -> Started:
         folder = self._spool / launch.id
         trace("runner", launch.argv)
-        started = self._start(project, launch, folder)
+        with sandbox.key_filter() as keys:
+            started = self._start(project, launch, folder, keys)
         if started is None:
             return Started()
         process, line = started
@@ -155,7 +156,7 @@ class LocalCluster:
             return Started(input=LocalInput(pipe, folder), note=note)
         return Started(note=note)
 
-    def _start(self, project: Project, launch: Launch, folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
+    def _start(self, project: Project, launch: Launch, folder: Path, keys: int) -> tuple[subprocess.Popen[bytes], str] | None:
         """Start the runner and wait for its first line; None if somebody else started this id."""
         private_folder(self._spool)
         nonce = os.urandom(16).hex()
@@ -176,6 +177,7 @@ class LocalCluster:
                 shown=self.shown,
                 tools=launch.tools,
                 terminal=terminal is not None,
+                filter_fd=keys,
             )
             env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self.shown, *launch.tools))
         if terminal is not None:
@@ -203,6 +205,7 @@ class LocalCluster:
                 env=env,
                 cwd=pod / "workspace",
                 bufsize=0,
+                pass_fds=(keys,) if front else (),
             )
         except OSError as e:
             if e.errno == 7:  # E2BIG

@@ -21,10 +21,12 @@ from rdev_cli.ports.timing import STANDARD
 if TYPE_CHECKING:
     from rdev_cli.adapters.local.cluster import LocalCluster
 
-_OPEN = (sandbox.WORKSPACE, sandbox.HOME, "/tmp")  # noqa: S108 -- a private one
+_OPEN = (sandbox.WORKSPACE, sandbox.HOME, "/tmp", "/dev", "/dev/shm")  # noqa: S108 -- private ones
+# what root may write to without a capability, each in a part of /proc of its own
+_MACHINE = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/mtrr", "/proc/acpi/wakeup")
 # Runs inside with nothing of rdev: argv is a JSON of what to try, stdout a JSON of what could be done.
 _PROGRAM = """
-import json, os, socket, sys
+import ctypes, json, os, socket, sys
 ask, can = json.loads(sys.argv[1]), {}
 def tries(name, work):
     try:
@@ -38,6 +40,17 @@ def write(path):
     return True
 for path in ask["closed"] + ask["open"]:
     tries("write " + path, lambda: write(path))
+def opens(path):
+    os.close(os.open(path, os.O_WRONLY))  # and nothing is written
+    return path
+for path in ask["machine"]:
+    tries("machine " + path, lambda: opens(path))
+def keys():
+    number = {"x86_64": 250, "i686": 288, "aarch64": 219, "armv7l": 311, "riscv64": 219}.get(os.uname().machine)
+    # KEYCTL_GET_KEYRING_ID of the session's, the user's and the user session's keyring
+    found = [ctypes.CDLL(None).syscall(number, 0, ring, 0) for ring in (-3, -4, -5)] if number else [0]
+    return max(found) >= 0 or bool(open("/proc/keys").read())
+tries("keys", keys)
 tries("home", lambda: sorted(set(os.listdir(ask["home"])) - set(ask["known"]))[:3])
 tries("state", lambda: bool(os.listdir(ask["state"])) or True)
 tries("process", lambda: os.kill(ask["pid"], 0) or open("/proc/%d/cmdline" % ask["pid"]).read() == ask["cmdline"])
@@ -64,22 +77,24 @@ def attempt(
     pod = Path(tempfile.mkdtemp(prefix=".probe-", dir=private_folder(pods)))
     try:
         sandbox.furnish(pod)
-        front: list[str] = []
-        if isolated:
-            bwrap = sandbox.find_bubblewrap()
-            front = sandbox.box(bwrap, pod=pod, network=network, shown=shown, tools=tools, terminal=True)
         home = sandbox.HOME if isolated else str(pod / "home")
-        ran = subprocess.run(
-            [*front, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=sandbox.environment(caller, home=home, visible=(*shown, *tools) if isolated else None),
-            cwd=pod / "workspace",
-            timeout=timeout,
-            check=False,
-            start_new_session=True,
-        )
+        with sandbox.key_filter() as keys:
+            front: list[str] = []
+            if isolated:
+                bwrap = sandbox.find_bubblewrap()
+                front = sandbox.box(bwrap, pod=pod, network=network, shown=shown, tools=tools, terminal=True, filter_fd=keys)
+            ran = subprocess.run(
+                [*front, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=sandbox.environment(caller, home=home, visible=(*shown, *tools) if isolated else None),
+                cwd=pod / "workspace",
+                timeout=timeout,
+                check=False,
+                start_new_session=True,
+                pass_fds=(keys,) if front else (),
+            )
         return ran.returncode, ran.stdout[: 1 << 16]
     except subprocess.TimeoutExpired as e:
         raise Unavailable(f"{argv[0]} did not answer in {timeout:.0f} seconds", hint="try it by hand") from e
@@ -123,7 +138,7 @@ def _try(cluster: "LocalCluster", port: int, *, network: bool) -> dict[str, obje
     known = [path.removeprefix(f"{home}/").partition("/")[0] for path in (*tools, *cluster.shown) if path.startswith(f"{home}/")]
     ask = {
         "known": known,
-        "closed": ["/", "/usr", "/etc", "/var", state], "open": list(_OPEN),
+        "closed": ["/", "/usr", "/etc", "/var", state], "open": list(_OPEN), "machine": _MACHINE,
         "home": home, "state": state, "pid": os.getpid(), "cmdline": Path("/proc/self/cmdline").read_text(), "port": port,
     }  # fmt: skip
     code, said = cluster.attempt((*front, "-c", _PROGRAM, json.dumps(ask)), tools=tools, network=network, timeout=STANDARD)
@@ -144,9 +159,13 @@ def _judge(can: dict[str, object], *, network: bool) -> list[Check]:
         _check(
             "isolation.writes",
             bad=bool(outside or blocked),
-            good_words="only the workspace, HOME and /tmp can be written",
+            good_words="only the workspace, HOME, and a private /tmp and /dev can be written",
             bad_words=f"open: {outside}, closed: {blocked}",
         ),
+        _check(
+            "isolation.machine", bad=any(can[f"machine {path}"] for path in _MACHINE), good_words="the kernel's settings cannot be written"
+        ),
+        _check("isolation.keys", bad=bool(can["keys"]), good_words="the host's keys are not there"),
         _check("isolation.home", bad=bool(can["home"]), good_words="the host's home is not there"),
         _check("isolation.state", bad=bool(can["state"]), good_words="rdev's state and other projects are not there"),
         _check("isolation.processes", bad=bool(can["process"]), good_words="the host's processes are not there"),
