@@ -468,6 +468,21 @@ def test_t_exec_8_ctrl_c_in_a_terminal_is_the_commands_to_answer(project, screen
     assert seen.restored
 
 
+def test_t_exec_8_ctrl_c_in_a_terminal_ends_what_does_not_answer_with_130(project, screen):
+    seen = screen("exec", "-t", project, "--", "sh", "-c", "echo up; exec sleep 600")
+    seen.shows(b"up\r\n")
+    os.write(seen.master, b"\x03")
+    assert seen.ends() == 130
+    assert seen.restored
+
+
+def test_t_exec_3_in_a_terminal_a_death_by_signal_is_128_and_its_number_and_no_word_of_a_shell(project, screen):
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM)
+    for number in numbers:
+        seen = screen("exec", "-t", project, "--", "sh", "-c", f"echo up >&2; kill -{int(number)} $$")
+        assert (seen.ends(), seen.seen) == (128 + number, b"up\r\n")
+
+
 def test_a_terminal_is_put_back_when_rdev_is_told_to_end(project, screen, left_behind, marker):
     seen = screen("exec", "-t", project, "--", "sh", "-c", f"echo up; sleep 600; : {marker}")
     seen.shows(b"up\r\n")

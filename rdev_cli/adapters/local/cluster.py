@@ -34,10 +34,17 @@ if TYPE_CHECKING:
     from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
-# around it. That shell cannot leave orderly: it wants to put its old group back, which is outside and has no number here.
+# around it. Between the two stands one that takes signals and lives: a shell whose job died of SIGINT dies of it too and tells no code, and
+# the words of a shell about a death do not reach the terminal. The first cannot leave orderly: it wants to put its old
+# group back, which is outside and has no number here.
 _IN_FRONT = """
 exec 3>&1 5>&2 2>/dev/null
-code=$(/bin/sh -c 'set -m; "$@" 4>&-; echo "$?" >&4; kill -KILL $$' rdev "$@" 4>&1 >&3 2>&5 3>&- 5>&-)
+code=$(/bin/sh -c '
+  set -m
+  (trap : HUP INT QUIT TERM; exec 2>/dev/null; (exec "$@" 2>&5 4>&- 5>&-); exit)
+  echo "$?" >&4
+  kill -KILL $$
+' rdev "$@" 4>&1 >&3 2>&5 3>&-)
 exit "${code:-125}"
 """
 
