@@ -17,6 +17,7 @@ import subprocess
 import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,21 @@ def test_t_exec_3_an_unknown_project_is_named_for_programs_too(rdev):
 def test_t_exec_3_without_isolation_the_codes_are_the_same(rdev, project):
     lines = {"exit 3": 3, "kill -9 $$": 137, "exec no-such-program-anywhere": 127}
     assert {line: rdev("exec", "--isolation", "none", project, "--", "sh", "-c", line).returncode for line in lines} == lines
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+@pytest.mark.parametrize("part", ["", "workspace", "home"])
+def test_a_pod_whose_folder_is_a_link_is_refused_before_anything_runs(rdev, project, home, tmp_path, part, isolation):
+    (pod,) = Path(home["XDG_STATE_HOME"]).glob("rdev/local/pods/rdev-*")
+    elsewhere = tmp_path / "elsewhere"
+    (pod / part).rename(elsewhere)
+    (pod / part).symlink_to(elsewhere)
+    found = rdev("exec", "--isolation", isolation, "-o", "json", project, "--", "sh", "-c", "echo ran >ran; echo ran >~/ran")
+    assert found.returncode == 125
+    assert json.loads(found.stderr)["error"]["context"]["path"] == str(pod / part)
+    assert [path for path in elsewhere.rglob("ran") if path.is_file()] == []
+    assert rdev("project", "delete", project, "--yes").returncode == 0
+    assert elsewhere.is_dir()
 
 
 # bytes
@@ -209,7 +225,6 @@ def test_output_that_cannot_be_written_is_74_and_is_kept(rdev, project, home):
 
 def _rdev():
     import sys
-    from pathlib import Path
 
     return str(Path(sys.executable).with_name("rdev"))
 

@@ -169,6 +169,7 @@ class LocalCluster:
         nonce = os.urandom(16).hex()
         inner = runner.launch_argv(launch, nonce)
         pod, terminal = self._pod(project), launch.terminal
+        sandbox.refuse_links(pod)
         if self._isolation == "none":
             if not launch.network:
                 raise Invalid(

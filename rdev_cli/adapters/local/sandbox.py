@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rdev_cli.adapters.shared.files import private_folder
-from rdev_cli.domain.errors import Unavailable
+from rdev_cli.domain.errors import Conflict, Unavailable
 
 WORKSPACE = "/workspace"
 HOME = "/home/rdev"
@@ -56,6 +56,17 @@ def furnish(pod: Path) -> None:
     uid, gid = os.getuid(), os.getgid()
     (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{HOME}:/bin/sh\n")
     (pod / "group").write_text(f"rdev:x:{gid}:\n")
+
+
+def refuse_links(pod: Path) -> None:
+    """Raise Conflict if the pod or a folder that a sandbox binds is a link: what it leads to would be open to the command."""
+    for folder in (pod, pod / "workspace", pod / "home"):
+        if folder.is_symlink():
+            raise Conflict(
+                f"{folder} is a link, and a command would write where it leads",
+                hint=f"put a real folder there, or take {pod} away: the next command makes it again from the repository",
+                path=str(folder),
+            )
 
 
 def _key_filter() -> bytes:
