@@ -66,10 +66,9 @@ def remove_tree(path: Path) -> None:
 
     No link is followed and no right changed outside, whatever takes the place of what meanwhile.
     """
-    try:
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    if not os.path.lexists(path):  # a file system that is read-only would refuse to remove even nothing
         return
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if _unlink(path.name, parent):
             return
