@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +73,7 @@ def attempt(
     timeout: float,
 ) -> tuple[int, bytes]:
     """Run a program in a pod that is made for it and removed after it; Unavailable if that takes longer than `timeout`."""
-    pod = Path(tempfile.mkdtemp(prefix=".probe-", dir=private_folder(pods)))
+    pod = private_folder(pods) / f".probe-{os.urandom(8).hex()}"
     try:
         sandbox.furnish(pod)
         home = sandbox.HOME if isolated else str(pod / "home")
@@ -123,10 +122,12 @@ def probe(cluster: "LocalCluster") -> list[Check]:
         for network in (True, False):
             try:
                 found += _judge(_try(cluster, listener.getsockname()[1], network=network), network=network)
-            except (RdevError, ValueError) as e:
-                why = e.message if isinstance(e, RdevError) else str(e)
+            except RdevError as e:
+                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
+                break
+            except ValueError as e:
                 hint = "user namespaces may be off: sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
-                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=f"nothing runs in the sandbox: {why}", hint=hint))
+                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=f"nothing runs in the sandbox: {e}", hint=hint))
                 break
     return found
 
@@ -143,7 +144,7 @@ def _try(cluster: "LocalCluster", port: int, *, network: bool) -> dict[str, obje
     }  # fmt: skip
     code, said = cluster.attempt((*front, "-c", _PROGRAM, json.dumps(ask)), tools=tools, network=network, timeout=STANDARD)
     if code != 0:
-        raise ValueError(said.decode(errors="replace").strip().splitlines()[-1:] or code)
+        raise ValueError("".join(said.decode(errors="replace").strip().splitlines()[-1:]) or code)
     can: dict[str, object] = json.loads(said)
     return can
 

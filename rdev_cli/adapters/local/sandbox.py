@@ -50,12 +50,17 @@ def find_bubblewrap() -> str:
 
 
 def furnish(pod: Path) -> None:
-    """Make the folders and the two files that a sandbox binds."""
+    """Make the folders and the two files that a sandbox binds; Unavailable if there is no room or no right to."""
     for part in ("workspace", "home"):
         private_folder(pod / part)
     uid, gid = os.getuid(), os.getgid()
-    (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{HOME}:/bin/sh\n")
-    (pod / "group").write_text(f"rdev:x:{gid}:\n")
+    try:
+        (pod / "passwd").write_text(f"rdev:x:{uid}:{gid}:rdev:{HOME}:/bin/sh\n")
+        (pod / "group").write_text(f"rdev:x:{gid}:\n")
+    except OSError as e:
+        raise Unavailable(
+            f"cannot write in the pod {pod}: {e.strerror}", hint="make room or give the right to write there", path=str(pod)
+        ) from e
 
 
 def refuse_links(pod: Path) -> None:
