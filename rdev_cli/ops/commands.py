@@ -20,7 +20,7 @@ from rdev_cli.domain.command import (
     Progress,
     with_output,
 )
-from rdev_cli.domain.errors import Conflict, NotFound, RdevError
+from rdev_cli.domain.errors import Conflict, NotFound, RdevError, Unavailable
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import known, workspaces
@@ -226,8 +226,12 @@ def list_(world: World, *, project: str = "", running: bool = False, before: str
     # a page of those older than `before` (an id), whose `next` is what to give as `before`
     if project:
         known.project(world, project)
-    reconcile(world, project)
-    _sweep(world)
+    try:
+        reconcile(world, project)
+        _sweep(world)
+    except Unavailable as e:
+        if e.code != "STATE_UNWRITABLE":  # where nothing can be written, what is there can be read
+            raise
     found = world.store.commands(project=project, states=OPEN if running else (), before=before, limit=limit + 1)
     return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rdev_cli.domain.errors import RdevError
+from rdev_cli.domain.operation import Operation
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.ops.agents import proof
 from rdev_cli.ops.ledger import Scope, operation
@@ -11,9 +13,19 @@ from rdev_cli.ports import World
 @operation("doctor.check", Scope.ADMIN)
 def check(world: World) -> Sequence[Check]:
     """Look at tools, files, state, journal and isolation, and say what to type about what is wrong."""
-    found = [*world.settings.checks(), *world.store.check(), *world.cluster.checks()]
+    found, unfinished = list(world.settings.checks()), list[Operation]()
+    # what is broken is a finding, and the rest is looked at all the same
+    try:
+        found += world.store.check()
+        unfinished += world.store.unfinished()
+    except RdevError as e:
+        found.append(Check(name="state.open", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
+    try:
+        found += world.cluster.checks()
+    except RdevError as e:
+        found.append(Check(name="isolation", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
     found += [proof(world, agent) for agent in world.agents.all()]
-    for left in world.store.unfinished():
+    for left in unfinished:
         noun, _, verb = left.kind.partition(".")
         name = left.subject.partition(":")[2]
         found.append(

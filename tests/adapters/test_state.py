@@ -238,6 +238,9 @@ def lines(store: SqliteStore, count: int = 5) -> None:
         ("delete from events", "ends at line 0, but line 5 was written"),
         ("update journal_head set seq = 4", "ends at line 5, but line 4 was written"),
         ("insert into events select 6, at, kind, subject, actor, data, hash from events where seq = 5", "line 6 was changed"),
+        ("update events set data = 'not json' where seq = 3", "line 3 cannot be read"),
+        ("update events set at = 'yesterday' where seq = 2", "line 2 cannot be read"),
+        ("delete from journal_head", "head is missing"),
     ],
 )
 def test_whoever_changes_the_journal_is_seen(statement: str, seen: str, path: Path, store: SqliteStore) -> None:

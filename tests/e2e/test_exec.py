@@ -17,6 +17,7 @@ import subprocess
 import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,21 @@ def test_t_exec_3_an_unknown_project_is_named_for_programs_too(rdev):
 def test_t_exec_3_without_isolation_the_codes_are_the_same(rdev, project):
     lines = {"exit 3": 3, "kill -9 $$": 137, "exec no-such-program-anywhere": 127}
     assert {line: rdev("exec", "--isolation", "none", project, "--", "sh", "-c", line).returncode for line in lines} == lines
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+@pytest.mark.parametrize("part", ["", "workspace", "home"])
+def test_a_pod_whose_folder_is_a_link_is_refused_before_anything_runs(rdev, project, home, tmp_path, part, isolation):
+    (pod,) = Path(home["XDG_STATE_HOME"]).glob("rdev/local/pods/rdev-*")
+    elsewhere = tmp_path / "elsewhere"
+    (pod / part).rename(elsewhere)
+    (pod / part).symlink_to(elsewhere)
+    found = rdev("exec", "--isolation", isolation, "-o", "json", project, "--", "sh", "-c", "echo ran >ran; echo ran >~/ran")
+    assert found.returncode == 125
+    assert json.loads(found.stderr)["error"]["context"]["path"] == str(pod / part)
+    assert [path for path in elsewhere.rglob("ran") if path.is_file()] == []
+    assert rdev("project", "delete", project, "--yes").returncode == 0
+    assert elsewhere.is_dir()
 
 
 # bytes
@@ -209,7 +225,6 @@ def test_output_that_cannot_be_written_is_74_and_is_kept(rdev, project, home):
 
 def _rdev():
     import sys
-    from pathlib import Path
 
     return str(Path(sys.executable).with_name("rdev"))
 
@@ -466,6 +481,21 @@ def test_t_exec_8_ctrl_c_in_a_terminal_is_the_commands_to_answer(project, screen
     assert seen.ends() == 6
     assert b"interrupted\r\n" in seen.seen
     assert seen.restored
+
+
+def test_t_exec_8_ctrl_c_in_a_terminal_ends_what_does_not_answer_with_130(project, screen):
+    seen = screen("exec", "-t", project, "--", "sh", "-c", "echo up; exec sleep 600")
+    seen.shows(b"up\r\n")
+    os.write(seen.master, b"\x03")
+    assert seen.ends() == 130
+    assert seen.restored
+
+
+def test_t_exec_3_in_a_terminal_a_death_by_signal_is_128_and_its_number_and_no_word_of_a_shell(project, screen):
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM)
+    for number in numbers:
+        seen = screen("exec", "-t", project, "--", "sh", "-c", f"echo up >&2; kill -{int(number)} $$")
+        assert (seen.ends(), seen.seen) == (128 + number, b"up\r\n")
 
 
 def test_a_terminal_is_put_back_when_rdev_is_told_to_end(project, screen, left_behind, marker):

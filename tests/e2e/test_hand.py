@@ -74,7 +74,15 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("doctor",): ("doctor",),
     ("version",): ("version",),
 }
-RAW = {("completion",), ("exec",), ("shell",), ("git",), ("command", "output"), ("command", "attach"), ("logs",)}  # a person gets the command's own bytes
+RAW = {
+    ("completion",),
+    ("exec",),
+    ("shell",),
+    ("git",),
+    ("command", "output"),
+    ("command", "attach"),
+    ("logs",),
+}  # a person gets the command's own bytes
 LISTS = {
     ("agent", "list"),
     ("agent", "health"),

@@ -21,6 +21,7 @@ def _argv(**changes: object) -> list[str]:
         "shown": ("/opt/go", "/workspace/x"),
         "tools": ("/usr/bin/claude",),
         "terminal": False,
+        "filter_fd": 10,
     }
     return sandbox.box("/usr/bin/bwrap", **{**given, **changes})  # type: ignore[arg-type]
 

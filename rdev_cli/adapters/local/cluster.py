@@ -34,10 +34,17 @@ if TYPE_CHECKING:
     from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
-# around it. That shell cannot leave orderly: it wants to put its old group back, which is outside and has no number here.
+# around it. Between the two stands one that takes signals and lives: a shell whose job died of SIGINT dies of it too and tells no code, and
+# the words of a shell about a death do not reach the terminal. The first cannot leave orderly: it wants to put its old
+# group back, which is outside and has no number here.
 _IN_FRONT = """
 exec 3>&1 5>&2 2>/dev/null
-code=$(/bin/sh -c 'set -m; "$@" 4>&-; echo "$?" >&4; kill -KILL $$' rdev "$@" 4>&1 >&3 2>&5 3>&- 5>&-)
+code=$(/bin/sh -c '
+  set -m
+  (trap : HUP INT QUIT TERM; exec 2>/dev/null; (exec "$@" 2>&5 4>&- 5>&-); exit)
+  echo "$?" >&4
+  kill -KILL $$
+' rdev "$@" 4>&1 >&3 2>&5 3>&-)
 exit "${code:-125}"
 """
 
@@ -146,7 +153,8 @@ class LocalCluster:
     def start(self, project: Project, launch: Launch) -> Started:
         folder = self._spool / launch.id
         trace("runner", launch.argv)
-        started = self._start(project, launch, folder)
+        with sandbox.key_filter() as keys:
+            started = self._start(project, launch, folder, keys)
         if started is None:
             return Started()
         process, line = started
@@ -158,12 +166,13 @@ class LocalCluster:
             return Started(input=LocalInput(pipe, folder), note=note)
         return Started(note=note)
 
-    def _start(self, project: Project, launch: Launch, folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
+    def _start(self, project: Project, launch: Launch, folder: Path, keys: int) -> tuple[subprocess.Popen[bytes], str] | None:
         """Start the runner and wait for its first line; None if somebody else started this id."""
         private_folder(self._spool)
         nonce = os.urandom(16).hex()
         inner = runner.launch_argv(launch, nonce)
         pod, terminal = self._pod(project), launch.terminal
+        sandbox.refuse_links(pod)
         if self._isolation == "none":
             if not launch.network:
                 raise Invalid(
@@ -179,6 +188,7 @@ class LocalCluster:
                 shown=self.shown,
                 tools=launch.tools,
                 terminal=terminal is not None,
+                filter_fd=keys,
             )
             env = sandbox.environment(self._caller, home=sandbox.HOME, visible=(*self.shown, *launch.tools))
         if terminal is not None:
@@ -206,6 +216,7 @@ class LocalCluster:
                 env=env,
                 cwd=pod / "workspace",
                 bufsize=0,
+                pass_fds=(keys,) if front else (),
             )
         except OSError as e:
             if e.errno == 7:  # E2BIG

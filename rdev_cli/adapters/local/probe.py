@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +20,12 @@ from rdev_cli.ports.timing import STANDARD
 if TYPE_CHECKING:
     from rdev_cli.adapters.local.cluster import LocalCluster
 
-_OPEN = (sandbox.WORKSPACE, sandbox.HOME, "/tmp")  # noqa: S108 -- a private one
+_OPEN = (sandbox.WORKSPACE, sandbox.HOME, "/tmp", "/dev", "/dev/shm")  # noqa: S108 -- private ones
+# what root may write to without a capability, each in a part of /proc of its own
+_MACHINE = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/mtrr", "/proc/acpi/wakeup")
 # Runs inside with nothing of rdev: argv is a JSON of what to try, stdout a JSON of what could be done.
 _PROGRAM = """
-import json, os, socket, sys
+import ctypes, json, os, socket, sys
 ask, can = json.loads(sys.argv[1]), {}
 def tries(name, work):
     try:
@@ -38,6 +39,17 @@ def write(path):
     return True
 for path in ask["closed"] + ask["open"]:
     tries("write " + path, lambda: write(path))
+def opens(path):
+    os.close(os.open(path, os.O_WRONLY))  # and nothing is written
+    return path
+for path in ask["machine"]:
+    tries("machine " + path, lambda: opens(path))
+def keys():
+    number = {"x86_64": 250, "i686": 288, "aarch64": 219, "armv7l": 311, "riscv64": 219}.get(os.uname().machine)
+    # KEYCTL_GET_KEYRING_ID of the session's, the user's and the user session's keyring
+    found = [ctypes.CDLL(None).syscall(number, 0, ring, 0) for ring in (-3, -4, -5)] if number else [0]
+    return max(found) >= 0 or bool(open("/proc/keys").read())
+tries("keys", keys)
 tries("home", lambda: sorted(set(os.listdir(ask["home"])) - set(ask["known"]))[:3])
 tries("state", lambda: bool(os.listdir(ask["state"])) or True)
 tries("process", lambda: os.kill(ask["pid"], 0) or open("/proc/%d/cmdline" % ask["pid"]).read() == ask["cmdline"])
@@ -61,25 +73,27 @@ def attempt(
     timeout: float,
 ) -> tuple[int, bytes]:
     """Run a program in a pod that is made for it and removed after it; Unavailable if that takes longer than `timeout`."""
-    pod = Path(tempfile.mkdtemp(prefix=".probe-", dir=private_folder(pods)))
+    pod = private_folder(pods) / f".probe-{os.urandom(8).hex()}"
     try:
         sandbox.furnish(pod)
-        front: list[str] = []
-        if isolated:
-            bwrap = sandbox.find_bubblewrap()
-            front = sandbox.box(bwrap, pod=pod, network=network, shown=shown, tools=tools, terminal=True)
         home = sandbox.HOME if isolated else str(pod / "home")
-        ran = subprocess.run(
-            [*front, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=sandbox.environment(caller, home=home, visible=(*shown, *tools) if isolated else None),
-            cwd=pod / "workspace",
-            timeout=timeout,
-            check=False,
-            start_new_session=True,
-        )
+        with sandbox.key_filter() as keys:
+            front: list[str] = []
+            if isolated:
+                bwrap = sandbox.find_bubblewrap()
+                front = sandbox.box(bwrap, pod=pod, network=network, shown=shown, tools=tools, terminal=True, filter_fd=keys)
+            ran = subprocess.run(
+                [*front, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=sandbox.environment(caller, home=home, visible=(*shown, *tools) if isolated else None),
+                cwd=pod / "workspace",
+                timeout=timeout,
+                check=False,
+                start_new_session=True,
+                pass_fds=(keys,) if front else (),
+            )
         return ran.returncode, ran.stdout[: 1 << 16]
     except subprocess.TimeoutExpired as e:
         raise Unavailable(f"{argv[0]} did not answer in {timeout:.0f} seconds", hint="try it by hand") from e
@@ -108,10 +122,12 @@ def probe(cluster: "LocalCluster") -> list[Check]:
         for network in (True, False):
             try:
                 found += _judge(_try(cluster, listener.getsockname()[1], network=network), network=network)
-            except (RdevError, ValueError) as e:
-                why = e.message if isinstance(e, RdevError) else str(e)
+            except RdevError as e:
+                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
+                break
+            except ValueError as e:
                 hint = "user namespaces may be off: sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
-                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=f"nothing runs in the sandbox: {why}", hint=hint))
+                found.append(Check(name="isolation.probe", verdict=Verdict.FAILED, found=f"nothing runs in the sandbox: {e}", hint=hint))
                 break
     return found
 
@@ -123,12 +139,12 @@ def _try(cluster: "LocalCluster", port: int, *, network: bool) -> dict[str, obje
     known = [path.removeprefix(f"{home}/").partition("/")[0] for path in (*tools, *cluster.shown) if path.startswith(f"{home}/")]
     ask = {
         "known": known,
-        "closed": ["/", "/usr", "/etc", "/var", state], "open": list(_OPEN),
+        "closed": ["/", "/usr", "/etc", "/var", state], "open": list(_OPEN), "machine": _MACHINE,
         "home": home, "state": state, "pid": os.getpid(), "cmdline": Path("/proc/self/cmdline").read_text(), "port": port,
     }  # fmt: skip
     code, said = cluster.attempt((*front, "-c", _PROGRAM, json.dumps(ask)), tools=tools, network=network, timeout=STANDARD)
     if code != 0:
-        raise ValueError(said.decode(errors="replace").strip().splitlines()[-1:] or code)
+        raise ValueError("".join(said.decode(errors="replace").strip().splitlines()[-1:]) or code)
     can: dict[str, object] = json.loads(said)
     return can
 
@@ -144,9 +160,13 @@ def _judge(can: dict[str, object], *, network: bool) -> list[Check]:
         _check(
             "isolation.writes",
             bad=bool(outside or blocked),
-            good_words="only the workspace, HOME and /tmp can be written",
+            good_words="only the workspace, HOME, and a private /tmp and /dev can be written",
             bad_words=f"open: {outside}, closed: {blocked}",
         ),
+        _check(
+            "isolation.machine", bad=any(can[f"machine {path}"] for path in _MACHINE), good_words="the kernel's settings cannot be written"
+        ),
+        _check("isolation.keys", bad=bool(can["keys"]), good_words="the host's keys are not there"),
         _check("isolation.home", bad=bool(can["home"]), good_words="the host's home is not there"),
         _check("isolation.state", bad=bool(can["state"]), good_words="rdev's state and other projects are not there"),
         _check("isolation.processes", bad=bool(can["process"]), good_words="the host's processes are not there"),

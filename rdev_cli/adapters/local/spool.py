@@ -1,5 +1,6 @@
 """The Spool port on a folder: in `local` the runner's own folders are the spool."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,8 +37,13 @@ class FolderSpool:
         except FileNotFoundError:
             if not self._folder.is_dir():
                 return 0
-        mark.touch(0o600)
-        os.utime(mark, (now, now))
+        try:
+            mark.touch(0o600)
+            os.utime(mark, (now, now))
+        except OSError as e:
+            if e.errno in (errno.EACCES, errno.EROFS):
+                return 0  # what cannot be written cannot be forgotten
+            raise
         kept, found = {*keep()}, []
         with os.scandir(self._folder) as entries:
             for entry in entries:

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from rdev_cli.domain.errors import Denied, Unavailable
@@ -62,10 +62,58 @@ def _write(part: Path, path: Path, data: bytes) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree that somebody else filled: read-only folders too, no link followed, nothing there is fine."""
-    if not os.path.lexists(path):
+    """Remove a tree that somebody else filled: closed folders and any depth too, nothing there is fine.
+
+    No link is followed and no right changed outside, whatever takes the place of what meanwhile.
+    """
+    if not os.path.lexists(path):  # a file system that is read-only would refuse to remove even nothing
         return
-    for folder, _, _ in os.walk(path):  # follows no links; a cache of read-only folders cannot be emptied otherwise
-        with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700, follow_symlinks=True)
-    shutil.rmtree(path)
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _unlink(path.name, parent):
+            return
+        with _folder(path.name, parent) as root:
+            while names := os.listdir(root):
+                for name in names:
+                    if not _unlink(name, root):
+                        _flatten(name, root)
+        os.rmdir(path.name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _unlink(name: str, parent: int) -> bool:
+    """Remove an entry and return whether it is gone; False for a folder."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        return False
+    return True
+
+
+def _flatten(name: str, root: int) -> None:
+    """Empty a folder of the root and remove it; its own folders move up to the root, so that depth costs neither stack nor descriptors."""
+    with _folder(name, root) as folder:
+        for entry in os.listdir(folder):
+            if not _unlink(entry, folder):
+                with _folder(entry, folder):  # a folder that is closed cannot be moved
+                    os.rename(entry, os.urandom(16).hex(), src_dir_fd=folder, dst_dir_fd=root)
+    os.rmdir(name, dir_fd=root)
+
+
+@contextlib.contextmanager
+def _folder(name: str, parent: int) -> Iterator[int]:
+    """Open a folder, and no link, to its owner's every right; a cache of read-only folders cannot be emptied otherwise."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)  # takes no right to read
+    try:
+        if os.fstat(found).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{found}", 0o700)  # fchmod wants a descriptor that can read
+        opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
+    finally:
+        os.close(found)
+    try:
+        yield opened
+    finally:
+        os.close(opened)

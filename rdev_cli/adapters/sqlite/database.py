@@ -1,5 +1,6 @@
 """One SQLite file: how it is opened, in which journal mode, and what its errors mean."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -65,20 +66,24 @@ class Database:
         private_folder(self.path.parent)
         if self.path.is_symlink():
             raise Conflict(f"the state {self.path} is a link", hint="put the real file there", path=str(self.path))
+        read_only = False
         try:
             # SQLite itself would make it 0644; its journals take over the mode of the file
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             if self.path.stat().st_mode & 0o077:
                 self.path.chmod(0o600)
         except OSError as e:
-            raise trouble(sqlite3.OperationalError(f"unable to open: {e.strerror}"), self.path) from e
-        connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            if e.errno not in (errno.EACCES, errno.EROFS) or not os.access(self.path, os.R_OK):
+                raise trouble(sqlite3.OperationalError(f"unable to open: {e.strerror}"), self.path) from e
+            read_only = True
+        where = f"{self.path.as_uri()}?mode=ro" if read_only else self.path
+        connection = sqlite3.connect(where, uri=read_only, timeout=PATIENCE, isolation_level=None)
         try:
             connection.execute("pragma foreign_keys=on")
             connection.execute("pragma synchronous=full")
             version: int = connection.execute("pragma user_version").fetchone()[0]
             mode = "wal" if wal_is_safe() else "delete"
-            if connection.execute("pragma journal_mode").fetchone()[0] != mode:
+            if connection.execute("pragma journal_mode").fetchone()[0] != mode and not read_only:
                 connection.execute(f"pragma journal_mode={mode}")
             if version > SCHEMA:
                 raise Conflict(

@@ -1,5 +1,6 @@
 """The state looks at itself: library, integrity, and the hash chain of the journal with its head."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from rdev_cli.domain.report import Check, Verdict
 
 
 def look(database: Database) -> list[Check]:
-    """Return what was found."""
+    """Return what was found; whatever somebody else wrote into the file is a finding, too."""
     with database.reading() as connection:
         mode = connection.execute("pragma journal_mode").fetchone()[0]
         source = connection.execute("select sqlite_source_id()").fetchone()[0]
@@ -19,11 +20,19 @@ def look(database: Database) -> list[Check]:
         keys = connection.execute("pragma foreign_key_check").fetchall()
         connection.execute("begin")  # lines and head as they were at one moment: somebody may be writing
         try:
-            broken = _first_break(connection, head := connection.execute("select seq, hash from journal_head").fetchone())
+            head = connection.execute("select seq, hash from journal_head").fetchone()
+            broken = _first_break(connection, head) if head else "the journal's head is missing"
         finally:
             connection.execute("rollback")
     version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
+    found = []
+    if not os.access(database.path, os.W_OK):
+        words = f"{database.path} cannot be written"
+        found.append(
+            Check(name="state.writable", verdict=Verdict.FAILED, found=words, hint="give the right to write there; lists work as it is")
+        )
     return [
+        *found,
         Check(name="state.library", verdict=Verdict.OK, found=version)
         if wal_is_safe()
         else Check(
@@ -55,7 +64,10 @@ def _first_break(connection: sqlite3.Connection, head: Sequence[Any]) -> str:
     """Return where the chain breaks, empty if it holds from the first line to the head."""
     previous, expected = GENESIS, 1
     for row in connection.execute("select * from events order by seq"):
-        event = event_of(row)
+        try:
+            event = event_of(row)
+        except ValueError:
+            return f"line {row[0]} cannot be read"
         if event.seq != expected:
             return f"line {expected} is missing"
         if event.hash != link(
