@@ -241,21 +241,23 @@ class LocalCluster:
                         own.wait()  # the pipe closes when all is written
                         own = None
                 else:
-                    if not runner.alive(folder):
+                    if not runner.alive(folder) and not runner.outlived(folder):
                         end = 0.0  # a last look, then it is lost
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and not runner.alive(folder):
+            if outcome is None and not runner.alive(folder) and not runner.outlived(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
                 sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
-                self._forget(id)
-            return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome)
+                self._forget(id, lost=outcome.ending is Ending.LOST)
+            return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome, found=folder.is_dir())
 
-    def _forget(self, id: str) -> None:
+    def _forget(self, id: str, *, lost: bool = False) -> None:
         process = self._own.pop(id, None)
         if process is not None and process.stdout is not None:
+            if lost and process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its folder is gone: it can record nothing, and nobody else could find it
             process.wait()
             process.stdout.close()
             if process.stdin is not None:
