@@ -94,17 +94,29 @@ class LocalCluster:
         return self._pods / project.pod
 
     def pod_present(self, project: Project) -> bool:
+        return self._mark(project) is not None
+
+    def pod_commit(self, project: Project) -> str:
+        return str((self._mark(project) or {}).get("commit", ""))
+
+    def mark_pod(self, project: Project, commit: str) -> None:
+        mark = {**ownership(project, self._installation), "commit": commit}
+        if self._mark(project) != mark:
+            write_whole(self._pod(project) / "pod.json", json.dumps(mark).encode())
+
+    def _mark(self, project: Project) -> dict[str, str] | None:
+        """Return what stands on a pod, None if it is not there or not whole; Conflict if it is another's."""
         try:
-            found = json.loads((self._pod(project) / "pod.json").read_bytes())
+            found: dict[str, str] = json.loads((self._pod(project) / "pod.json").read_bytes())
         except (OSError, ValueError):
-            return False
-        if found != ownership(project, self._installation):
+            return None
+        if not ownership(project, self._installation).items() <= found.items():
             raise Conflict(
                 f"the pod {project.pod} belongs to another project or installation",
                 hint="rdev project list shows this installation's projects",
                 pod=project.pod,
             )
-        return True
+        return found
 
     def ready(self) -> None:
         if self.isolated:
@@ -112,12 +124,9 @@ class LocalCluster:
 
     def ensure_pod(self, project: Project) -> bool:
         self.ready()
-        self._sweep(project)
         if self.pod_present(project):
             return False
-        pod = private_folder(self._pod(project))
-        sandbox.furnish(pod)
-        write_whole(pod / "pod.json", json.dumps(ownership(project, self._installation)).encode())  # last: from here on it is whole
+        sandbox.furnish(private_folder(self._pod(project)))
         return True
 
     def delete_pod(self, project: Project) -> bool:
@@ -126,11 +135,10 @@ class LocalCluster:
         if (pod / "pod.json").exists():
             self.pod_present(project)
         remove_tree(pod)
-        self._sweep(project)
+        self.sweep(project)
         return there
 
-    def _sweep(self, project: Project) -> None:
-        """End and remove what rdev's own short commands left here when it was killed; the caller holds the project's lease."""
+    def sweep(self, project: Project) -> None:
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
             end = time.monotonic() + GRACE + 1
             while runner.alive(folder) and time.monotonic() < end:

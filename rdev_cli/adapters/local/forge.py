@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +164,8 @@ class LocalForge:
 
     @contextmanager
     def bundle(self, project: Project) -> Iterator[BinaryIO]:
+        import tempfile  # noqa: PLC0415 -- slow to load, and `exec` needs none
+
         with tempfile.TemporaryFile(dir=private_folder(self._folder)) as file:
             git(
                 self._path(project.name),
@@ -186,6 +187,8 @@ class LocalForge:
         incoming = f"refs/rdev/incoming/{os.urandom(8).hex()}"
         if self._ancestor(path, sha, ref):
             return Delivery(branch=project.branch, rescued=False)
+        import tempfile  # noqa: PLC0415 -- as above
+
         with tempfile.NamedTemporaryFile(dir=path, suffix=".bundle") as file:
             while chunk := bundle.read(1 << 20):
                 file.write(chunk)
@@ -222,6 +225,13 @@ class LocalForge:
             raise Conflict(f"{project.branch} keeps moving", hint="try again", project=project.name)
         finally:
             git(path, "update-ref", "-d", "--end-of-options", incoming)
+
+    def sweep(self, project: Project) -> None:
+        path = self._path(project.name)
+        for bundle in path.glob("tmp*.bundle"):
+            bundle.unlink(missing_ok=True)
+        for ref in path.glob("refs/rdev/incoming/*"):
+            git(path, "update-ref", "-d", "--end-of-options", f"refs/rdev/incoming/{ref.name}")
 
     def _ancestor(self, path: Path, old: str, new: str) -> bool:
         code, _ = git(path, "merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))

@@ -134,7 +134,7 @@ def follow(
     asked, seen = False, (-1, -1)  # a first look comes back at once
     try:
         while True:
-            command, progress = commands.follow(world, command, after=seen, wait=0.2)
+            command, progress = commands.follow(world, command, after=seen, wait=0.2, own=own)
             seen = progress.stdout, progress.stderr
             if streams is not None:
                 _pour(command, streams, progress)

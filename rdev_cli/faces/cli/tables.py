@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rdev_cli.domain.command import Command
-    from rdev_cli.domain.project import Project, ProjectStatus
+    from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
 
     Rows = list[tuple[str, ...]]
 
@@ -84,9 +84,18 @@ def _status(value: ProjectStatus) -> str:
             ("project", value.project.name), ("state", value.project.state.value),
             ("pod", value.project.pod if value.pod_present else "gone; the next command makes it again"),
             ("commit", f"{head.sha[:10]} {head.subject} ({ago(head.at)})" if head else "none"),
+            ("work tree", f"{value.pod_head[:10]}{', the same' if head and head.sha == value.pod_head else ''}" if value.pod_head else ""),
             ("running", ", ".join(value.running) or "nothing"), ("unfinished", value.unfinished),
         ]
     )  # fmt: skip
+
+
+def _sync(value: ProjectSync) -> str:
+    news = (
+        "the work tree has the repository's newer commits" if value.brought_in
+        else "the repository has the work tree's newer commits" if value.delivered else "none: both stood there"
+    )  # fmt: skip
+    return _facts([("project", value.project), ("commit", value.commit[:10]), ("news", news)])
 
 
 def _command(value: Command) -> str:
@@ -95,7 +104,7 @@ def _command(value: Command) -> str:
         [
             ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
             ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
-            ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr"),
+            ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr{', cut' if value.truncated else ''}"),
             ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
             ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
         ]
@@ -103,7 +112,7 @@ def _command(value: Command) -> str:
 
 
 # by the name of a type, so that showing one kind of thing does not load the others
-_CARDS: dict[str, Callable[[Any], str]] = {"Project": _project, "ProjectStatus": _status, "Command": _command}
+_CARDS: dict[str, Callable[[Any], str]] = {"Project": _project, "ProjectStatus": _status, "ProjectSync": _sync, "Command": _command}
 
 
 def _line(argv: Sequence[str]) -> str:
