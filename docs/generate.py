@@ -56,6 +56,7 @@ MEANINGS = {
     "CREATING": "the project is half made: the same `create` goes on, `delete` clears it",
     "DELETING": "the project is half gone: the same `delete` goes on",
     "DENIED": "this caller may not do this",
+    "DIVERGED": "the repository and the work tree both moved on; both are as they were",
     "FAILED": "the work failed, not rdev",
     "GIT_FAILED": "git on a bare repository failed; what it said is in `context.said`",
     "INTERNAL": "a fault of rdev's own; `-v` shows where",
@@ -82,9 +83,11 @@ MEANINGS = {
     "TIMED_OUT": "the time limit passed",
     "TOOL_MISSING": "a program is not installed; the hint is the line that installs it",
     "UNAVAILABLE": "a provider, a tool or the machine did not answer",
-    "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; the next run takes it along",
+    "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; `rdev project sync` takes it there",
     "USAGE": "the words on the command line could not be understood",
     "WORKTREE": "git in the pod could not bring the work tree up to date",
+    "WORKTREE_DIRTY": "files that were changed in the work tree are in the way of the repository's newer commits; both are as they were",
+    "WORKTREE_FOREIGN": "the work tree is no checkout of the repository, and files are in it; they are left alone",
 }
 
 # What completion offers for a value, by how its option is spelled or how usage calls it; None of both: any text. `|` begins a closed list.

@@ -63,6 +63,7 @@ class Progress:
     stdout: int
     stderr: int
     outcome: Outcome | None = None
+    found: bool = True  # False: there is no trace of it, because it was not started yet, or is no longer kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,8 +93,19 @@ class ProjectStatus:
     project: Project
     pod_present: bool
     head: Commit | None
+    pod_head: str  # the commit that the work tree is at, empty if it cannot be seen
     running: tuple[str, ...]
     unfinished: str  # the operation that was cut off, if any, else empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSync:
+    """Where repository and work tree met, and which of them that was news for."""
+
+    project: str
+    commit: str
+    brought_in: bool  # the work tree got newer commits
+    delivered: bool  # the repository got newer commits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

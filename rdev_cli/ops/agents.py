@@ -14,6 +14,7 @@ from rdev_cli.domain.usage import Usage
 from rdev_cli.domain.values import CommandId, id_like
 from rdev_cli.ops import commands, known, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ops.workspaces import Fit
 from rdev_cli.ports import World
 from rdev_cli.ports.agent import Agent
 from rdev_cli.ports.timing import STANDARD
@@ -36,8 +37,7 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
         raise Conflict(
             f"{agent.name} has no screen of its own", hint=f'give it a prompt: rdev agent run {project.name} "what to do"', code="NO_SCREEN"
         )
-    for other in world.store.commands(project=project.name, states=OPEN):
-        commands.follow(world, other, wait=0)  # one that ended while nobody looked holds nothing up
+    commands.reconcile(world, project.name)  # one that ended while nobody looked holds nothing up
     command = Command(
         id=CommandId(world.new_id("cmd")), project=project.name, project_id=project.id, kind=CommandKind.AGENT,
         argv=(agent.name, spec.prompt[:2000]) if spec.prompt else (agent.name,), state=CommandState.RUNNING, actor=world.actor,
@@ -58,9 +58,12 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
     )
 
     def bring_in() -> tuple[str, ...]:
-        if workspaces.bring_in(world, project):
-            return ()
-        return (f"the repository and the work tree of {project.name} both moved on; this run's commit will go to a branch of its own",)
+        found = workspaces.bring_in(world, project)
+        if found is Fit.APART:
+            return (f"the repository and the work tree of {project.name} both moved on; this run's commit will go to a branch of its own",)
+        if found is Fit.BLOCKED:
+            return (f"newer commits of {project.name} could not be brought in: what was changed in the work tree is in their way",)
+        return ()
 
     running = commands.start(world, project, command, launch, alone=bring_in)
     if not spec.prompt:
@@ -233,17 +236,11 @@ def verdict(world: World, command: Command) -> None:
             raise Partial(
                 "the agent's commit could not be brought to the repository; it is in the pod",
                 left=(command.project,),
-                hint=f"rdev events --subject {command.id} says why; the next run of an agent takes it along",
+                hint=f"rdev events --subject {command.id} says why; rdev project sync {command.project} takes it there",
                 code="UNDELIVERED",
             )
         if command.delivered.startswith("rdev/rescue/"):
-            raise Partial(
-                f"the branch had moved on meanwhile, so the commit went to {command.delivered}",
-                left=(command.delivered,),
-                hint=f"merge it where you work: git merge origin/{command.delivered}",
-                code="RESCUED",
-                branch=command.delivered,
-            )
+            raise workspaces.rescued(command.delivered)
         return
     if command.state is CommandState.CANCELLED:
         raise Cancelled(f"{command.id} was cancelled", hint=f"the work tree is as it was left: {look}", command=command.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,16 @@ from rdev_cli.domain.command import (
     Progress,
     with_output,
 )
-from rdev_cli.domain.errors import Conflict, NotFound, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, RdevError, Unavailable
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import known, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ports.timing import LONG_RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
@@ -67,9 +70,14 @@ def start(
     once that is sure, before anything runs; it returns words for people.
     """
     notes = revive(world, project)
+    if not notes and alone is None:
+        notes = workspaces.behind(world, project)
     _sweep(world)
     try:
         with world.store.transaction() as tx:
+            known.still(tx.find_project(project.name), project)
+            # until its runner has a folder this is what says that somebody starts it; a start may bring commits in first
+            tx.take(_start(command), owner=world.new_id("own"), seconds=2 * LONG_RUNNING)
             if alone is not None:
                 # until its command is settled; a year is longer than any limit
                 tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
@@ -79,13 +87,10 @@ def start(
     except Conflict as e:
         if e.code != "BUSY":
             raise
-        other = e.context["owner"]
-        raise Conflict(
-            f"an agent already works on {project.name}: {other}",
-            hint=f"rdev command attach {other} follows it, rdev command cancel {other} ends it",
-            code="BUSY",
-            command=other,
-        ) from e
+        other = str(e.context["owner"])
+        if not other.startswith("cmd_"):
+            raise Conflict(f"{project.name} is being synced by another process", hint="try again in a moment", code="BUSY") from e
+        raise busy(project, other) from e
     try:
         if alone is not None:
             notes += alone()
@@ -96,6 +101,21 @@ def start(
     return Running(command, started.input, (*notes, started.note) if started.note else notes)
 
 
+def busy(project: Project, other: str) -> Conflict:
+    """Return what to say to whoever wants a work tree that an agent has."""
+    return Conflict(
+        f"an agent already works on {project.name}: {other}",
+        hint=f"rdev command attach {other} follows it, rdev command cancel {other} ends it",
+        code="BUSY",
+        command=other,
+    )
+
+
+def _start(command: Command) -> str:
+    """Return the name of the lease that the starter of a command holds; it ends with the process, or when the command is settled."""
+    return f"start:{command.id}"
+
+
 def _brief(argv: Sequence[str]) -> list[str]:
     return [part if len(part) <= 200 else part[:197] + "..." for part in argv[:20]] + (["..."] if len(argv) > 20 else [])
 
@@ -104,28 +124,51 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
     """Make a pod that is missing again, from the repository; return words about it for people."""
     if world.cluster.pod_present(project):
         return ()
-    world.cluster.ensure_pod(project)
-    workspaces.bring_in(world, project, fresh=True)
+    from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- the rare case
+
+    with lease(world, f"project:{project.name}"):
+        known.still(world.store.find_project(project.name), project)
+        if world.cluster.pod_present(project):
+            return ()  # somebody else made it while this one waited
+        world.cluster.ensure_pod(project)
+        workspaces.bring_in(world, project, fresh=True)
     return (f"the pod of {project.name} was gone; it was made again from the repository",)
 
 
 @operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
-def follow(world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float) -> tuple[Command, Progress]:
+def follow(
+    world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float, own: bool = False
+) -> tuple[Command, Progress]:
     """Follow a command's output from any byte on, and return its outcome.
 
     Any number may follow one command, and go on where they left off; whoever follows leaves it running. Output is kept for 7 days.
+    OutcomeUnknown if its project was deleted before anybody saw its end.
     """
     # One page: brings the spool up to date, waits at most `wait` seconds for news (bytes beyond `after`: stdout, stderr), and
-    # settles the command once its outcome is known. Each event of an agent is told to the journal once.
-    project = world.store.find_project(command.project)
-    if command.state not in OPEN or project is None:
+    # settles the command once its outcome is known. Each event of an agent is told to the journal once. `own`: the caller started
+    # it, so that it is lost if there is no trace of it; anybody else waits for its starter.
+    if command.state not in OPEN:
         return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
+    project = world.store.find_project(command.project)
+    if project is None or project.id != command.project_id:
+        raise _forgotten(command)
     progress = world.cluster.advance(project, command.id, after=after, wait=wait)
     if command.kind is CommandKind.AGENT:
         _tell(world, command)
     if progress.outcome is not None:
-        command = settle(world, project, command, progress)
+        command = settle(world, project, command, progress, own=own)
+        if command.state in OPEN:  # somebody is about to start it
+            progress = replace(progress, outcome=None)
+            world.stop.wait(min(wait, 0.05))
     return command, progress
+
+
+def _forgotten(command: Command) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"{command.id} was forgotten with its project {command.project}, before its end was recorded",
+        hint=f"rdev events --subject {command.id} shows what is known of it",
+        command=command.id,
+    )
 
 
 def _tell(world: World, command: Command) -> None:
@@ -152,8 +195,11 @@ _STATES = {
 }
 
 
-def settle(world: World, project: Project, command: Command, progress: Progress) -> Command:
-    """Record a command's outcome; whoever comes second changes nothing. An agent's commit is delivered first."""
+def settle(world: World, project: Project, command: Command, progress: Progress, *, own: bool = False) -> Command:
+    """Record a command's outcome; whoever comes second changes nothing. An agent's commit is delivered first.
+
+    Returns it still open if it is not lost but about to be started by somebody.
+    """
     outcome = progress.outcome
     assert outcome is not None
     good = outcome.ending is Ending.EXITED and outcome.code == 0
@@ -163,12 +209,37 @@ def settle(world: World, project: Project, command: Command, progress: Progress)
         _tell(world, command)
         if good:
             commit, branch, trouble = _deliver(world, project, command)
+    try:
+        return _record(world, project, command, progress, own=own, delivered=(commit, branch, trouble), ended=ended)
+    except Unavailable as e:
+        raise Unavailable(
+            f"{command.id} has ended, but that cannot be recorded: {e.message}",
+            hint=f"see to that, then: rdev command attach {command.id}",
+            code=e.code,
+            command=command.id,
+        ) from e
+
+
+def _record(
+    world: World, project: Project, command: Command, progress: Progress, *, own: bool, delivered: tuple[str, str, str], ended: datetime
+) -> Command:
+    outcome = progress.outcome
+    assert outcome is not None
+    good = outcome.ending is Ending.EXITED and outcome.code == 0
+    commit, branch, trouble = delivered
     with world.store.transaction() as tx:
         now = tx.find_command(command.id)
-        if now is None or now.state not in OPEN:
-            return now or command
+        if now is None and outcome.ending is Ending.LOST:
+            raise _forgotten(command)
+        if now is not None and now.state not in OPEN:
+            return now
+        if not (progress.found or own):
+            try:
+                tx.take(_start(command), owner=world.new_id("own"), seconds=LONG_RUNNING)
+            except Conflict:
+                return command  # its starter lives
         settled = replace(
-            now,
+            now or command,
             state=_STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
             exit_code=outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
             reason="undelivered" if trouble else "" if outcome.ending is Ending.EXITED else outcome.ending.value,
@@ -180,7 +251,10 @@ def settle(world: World, project: Project, command: Command, progress: Progress)
             commit=commit,
             delivered=branch,
         )
+        if now is None:
+            return settled  # forgotten with its project, but this caller saw how it ended
         tx.put_command(settled)
+        tx.forget(_start(command))
         tx.release(f"workspace:{project.id}", command.id)
         facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}
         tx.append(f"command.{settled.state.value}", command.id, facts)
@@ -214,7 +288,8 @@ def _deliver(world: World, project: Project, command: Command) -> tuple[str, str
 def reconcile(world: World, project: str = "") -> None:
     """Settle what ended while nobody looked."""
     for command in world.store.commands(project=project, states=OPEN, limit=1000):
-        follow(world, command, wait=0)
+        with suppress(OutcomeUnknown):  # deleted just now: there is nothing left to settle
+            follow(world, command, wait=0)
 
 
 @operation("command.list", Scope.PROJECTS_READ)
@@ -285,10 +360,11 @@ def ask_to_stop(world: World, command: Command) -> None:
 def _end(world: World, command: Command, wait: float) -> Command:
     command, _ = follow(world, command, wait=0)
     end = world.clock.monotonic() + wait
-    if command.state in OPEN:
-        ask_to_stop(world, command)
-    seen = (-1, -1)
-    while command.state in OPEN and world.clock.monotonic() < end:
+    seen, asked = (-1, -1), -1.0
+    while command.state in OPEN and (now := world.clock.monotonic()) < end:
+        if now - asked >= 0.2:  # again and again: one that is only just starting hears nothing yet, and the first word counts
+            ask_to_stop(world, command)
+            asked = now
         command, progress = follow(world, command, after=seen, wait=0.2)
         seen = progress.stdout, progress.stderr
     return command

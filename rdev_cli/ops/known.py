@@ -19,17 +19,29 @@ def project(world: World, text: str) -> Project:
     name(text, "project name")
     found = world.store.find_project(text)
     if found is None:
-        raise NotFound(
-            f"there is no project {text}",
-            hint=f"rdev project list shows the ones there are, rdev project create {text} makes it",
-            project=text,
-        )
+        raise _no_project(text)
     return found
+
+
+def _no_project(text: str) -> NotFound:
+    hint = f"rdev project list shows the ones there are, rdev project create {text} makes it"
+    return NotFound(f"there is no project {text}", hint=hint, project=text)
 
 
 def ready(world: World, text: str) -> Project:
     """Return a project that can take work; Conflict, with what to type, if it is half made or half gone."""
-    found = project(world, text)
+    return _takes_work(project(world, text))
+
+
+def still(now: Project | None, then: Project) -> None:
+    """Check a project again, now that nobody else can change it: NotFound if it was deleted meanwhile, Conflict if it is half gone."""
+    if now is None or now.id != then.id:
+        raise _no_project(then.name)
+    _takes_work(now)
+
+
+def _takes_work(found: Project) -> Project:
+    text = found.name
     if found.state in (ProjectState.CREATING, ProjectState.FAILED):
         raise Conflict(
             f"{text} is not whole yet",

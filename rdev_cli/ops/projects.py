@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.domain.errors import Conflict
-from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, pod_name
+from rdev_cli.domain.errors import Conflict, Unavailable
+from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, ProjectSync, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Pace, Scope, operation
@@ -178,21 +179,57 @@ def set_(world: World, project: str, *, agent: str | None = None, model: str | N
 
 @operation("project.status", Scope.PROJECTS_READ)
 def status(world: World, project: str) -> ProjectStatus:
-    """Show how a project stands: its newest commit, its pod, what runs in it."""
+    """Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it."""
     from rdev_cli.domain.command import OPEN
-    from rdev_cli.ops import commands
+    from rdev_cli.ops import commands, workspaces
 
     found = known.project(world, project)
     commands.reconcile(world, project)
     unfinished = world.store.unfinished(f"project:{project}")
     head = world.forge.head(found)
+    present, pod_head = world.cluster.pod_present(found), ""
+    if present:
+        with suppress(Unavailable):  # where nothing can run, the rest can still be told
+            pod_head = workspaces.head(world, found)
     return ProjectStatus(
         project=found,
-        pod_present=world.cluster.pod_present(found),
+        pod_present=present,
         head=world.forge.commit(found, head) if head else None,
+        pod_head=pod_head,
         running=tuple(c.id for c in world.store.commands(project=project, states=OPEN)),
         unfinished=unfinished[0].kind if unfinished else "",
     )
+
+
+@operation("project.sync", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def sync(world: World, project: str) -> ProjectSync:
+    """Bring the repository's newer commits into the work tree, and the work tree's own to the repository.
+
+    Both ways fast-forward only, and nothing is thrown away: Conflict, with what to type, if both sides moved on, if changed files
+    are in the way, or while an agent works there. Partial if the branch moved on in that moment: the commit went to a branch of its own.
+    """
+    from rdev_cli.domain.command import OPEN, CommandKind
+    from rdev_cli.ops import commands, workspaces
+    from rdev_cli.ops.ensure import lease
+
+    found = known.ready(world, project)
+    commands.revive(world, found)
+    commands.reconcile(world, project)
+    for other in world.store.commands(project=project, states=OPEN, limit=1000):
+        if other.kind is CommandKind.AGENT:
+            raise commands.busy(found, other.id)
+    with lease(world, f"project:{project}"), lease(world, f"workspace:{found.id}"):
+        known.still(world.store.find_project(project), found)
+        commit, before, delivery = workspaces.sync(world, found)
+        synced = ProjectSync(
+            project=project, commit=commit, brought_in=commit != before, delivered=delivery is not None and not delivery.rescued
+        )
+        with world.store.transaction() as tx:
+            facts = {"commit": commit, "brought_in": synced.brought_in, "branch": delivery.branch if delivery else ""}
+            tx.append("project.synced", project, facts)
+    if delivery is not None and delivery.rescued:
+        raise workspaces.rescued(delivery.branch)
+    return synced
 
 
 @operation("project.delete", Scope.PROJECTS_EXECUTE, Pace.LONG)

@@ -22,6 +22,8 @@ def tell(world: World, command: Command) -> None:
         first = file.readline(_LINE_MAX)
         while first.endswith(b"\n") or len(first) == _LINE_MAX:
             with world.store.transaction() as tx:
+                if tx.find_command(command.id) is None:
+                    return  # its project was deleted: there is nowhere to note how far it was told
                 offset = tx.parsed(command.id)
                 file.seek(offset)
                 line = file.readline(_LINE_MAX)

@@ -61,10 +61,27 @@ class Cluster(Protocol):
         ...
 
     def ensure_pod(self, project: Project) -> bool:
-        """Make the project's pod unless it is there; return whether it was made. Unavailable if it cannot."""
+        """Make the project's pod unless it is there; return whether it was made. Unavailable if it cannot.
+
+        It is present only once it is marked: until then its work tree may be empty or half filled, and no command of a user runs in it.
+        """
         ...
 
-    def pod_present(self, project: Project) -> bool: ...
+    def mark_pod(self, project: Project, commit: str) -> None:
+        """Write on the pod that its work tree is filled, and which commit of the forge it had last."""
+        ...
+
+    def pod_present(self, project: Project) -> bool:
+        """Say whether there is a marked pod; Conflict if it is another's."""
+        ...
+
+    def pod_commit(self, project: Project) -> str:
+        """Return the commit that the pod was marked with, empty if nobody knows. Cheap: asked before every command."""
+        ...
+
+    def sweep(self, project: Project) -> None:
+        """End and remove what rdev's own short commands left when it was killed; the caller holds the project or its work tree."""
+        ...
 
     def delete_pod(self, project: Project) -> bool:
         """Remove the pod with its workspace and home; return whether there was one. Only this installation's."""
@@ -80,7 +97,8 @@ class Cluster(Protocol):
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
         """Bring the local spool up to date, waiting at most `wait` seconds for news: bytes beyond `after` (stdout, stderr), or the end.
 
-        The outcome comes from the runner's exit record alone; Ending.LOST when there can be none any more.
+        The outcome comes from the runner's exit record alone; Ending.LOST when there can be none any more: then nothing of the
+        command lives, for what a killed runner left is ended first.
         """
         ...
 

@@ -66,6 +66,10 @@ class Forge(Protocol):
         """
         ...
 
+    def sweep(self, project: Project) -> None:
+        """Remove what deliveries that were killed left behind; the caller holds the project or its work tree."""
+        ...
+
     def commit(self, project: Project, sha: str) -> Commit | None:
         """Return a commit with what it changed; None if there is no such commit.
 

@@ -58,6 +58,10 @@ class Writing(Protocol):
         """Give a claim back; nothing happens if it is not ours any more."""
         ...
 
+    def forget(self, name: str) -> None:
+        """Give up a claim for good, whoever has it: nobody will ever ask for this name again."""
+        ...
+
     def remember(self, key: str, fingerprint: str, answer: str) -> None:
         """Keep the answer to a request under its idempotency key for 24 h."""
         ...

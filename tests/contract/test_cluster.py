@@ -84,14 +84,18 @@ def test_a_cluster_has_the_calls_of_the_port_in_its_shape(kind):
 def test_a_pod_is_made_once_and_deleted_once(world):
     world.cluster.ready()
     assert not world.cluster.pod_present(project())
-    assert [world.cluster.ensure_pod(project()) for _ in (1, 2)] == [True, False]
-    assert world.cluster.pod_present(project())
+    assert world.cluster.ensure_pod(project())
+    assert (world.cluster.pod_present(project()), world.cluster.pod_commit(project())) == (False, "")  # its work tree is not filled
+    world.cluster.mark_pod(project(), "abc")
+    assert (world.cluster.pod_present(project()), world.cluster.pod_commit(project())) == (True, "abc")
+    assert not world.cluster.ensure_pod(project())
     assert [world.cluster.delete_pod(project()) for _ in (1, 2)] == [True, False]
     assert not world.cluster.pod_present(project())
 
 
 def test_a_pod_of_another_installation_is_left_alone(world):
     world.cluster.ensure_pod(project())
+    world.cluster.mark_pod(project(), "abc")
     for call in (world.another.pod_present, world.another.ensure_pod, world.another.delete_pod):
         with pytest.raises(Conflict):
             call(project())
@@ -153,7 +157,7 @@ def test_commits_travel_in_both_directions_and_what_moved_on_twice_is_rescued(wo
     world.forge.ensure_repository(project())
     world.forge.seed(project(), {"README.md": (b"# shop\n", False)})
     assert workspaces.deliver(world, project(), "cmd_none") == ("", None)
-    assert workspaces.bring_in(world, project(), fresh=True)
+    assert workspaces.bring_in(world, project(), fresh=True) is workspaces.Fit.IN
     assert workspaces.deliver(world, project(), "cmd_none") == ("", None)
     for id, argv, subject in (("cmd_none", ("true",), "nothing"), ("cmd_bad", ("false",), "bad"), ("cmd_one", ("touch", "one"), "one")):
         cluster.start(project(), Launch(id=id, argv=argv, commit=subject))
@@ -161,16 +165,18 @@ def test_commits_travel_in_both_directions_and_what_moved_on_twice_is_rescued(wo
     sha, delivery = workspaces.deliver(world, project(), "cmd_one")
     assert (delivery.branch, delivery.rescued, world.forge.head(project())) == ("main", False, sha)
     assert world.forge.commit(project(), sha).subject == "one"
-    assert workspaces.deliver(world, project(), "cmd_one") == ("", None)
-    assert workspaces.bring_in(world, project())
+    assert workspaces.deliver(world, project(), "cmd_one")[0] == sha  # brought once, named as often as anybody asks
+    assert workspaces.bring_in(world, project()) is workspaces.Fit.IN
+    assert workspaces.deliver(world, project(), "cmd_next") == ("", None)
 
 
 def test_a_pod_that_is_made_again_has_what_the_forge_has(world, cluster):
     world.forge.ensure_repository(project())
     world.forge.seed(project(), {"README.md": (b"# shop\n", False)})
     for _ in (1, 2):
-        assert workspaces.bring_in(world, project(), fresh=True)
+        assert workspaces.bring_in(world, project(), fresh=True) is workspaces.Fit.IN
         cluster.delete_pod(project())
         assert cluster.ensure_pod(project())
-    assert workspaces.bring_in(world, project(), fresh=True)
-    assert workspaces._heads(world, project()) == (world.forge.head(project()), world.forge.head(project()))
+    assert workspaces.bring_in(world, project(), fresh=True) is workspaces.Fit.IN
+    found, newest = workspaces._heads(world, project()), world.forge.head(project())
+    assert (found.head, found.had, found.start, found.holds) == (newest, newest, newest, True)

@@ -68,6 +68,25 @@ def test_no_exit_record_is_lost_and_never_a_success(bench, marker):
             _kill(pid)
 
 
+@pytest.mark.parametrize("ignores", ["", "trap '' TERM; "])
+def test_what_a_killed_runner_left_is_ended_before_it_counts_as_lost(bench, marker, ignores):
+    id = bench.sh(f"{ignores}echo here; (sleep 600; : {marker}) & while :; do sleep 0.1; done; : {marker}", grace_seconds=1)
+    bench.prints(id, b"here")
+    _kill(int((bench.place.spool.path(id, "pid")).read_text().split()[0]))
+    assert told(bench.ends(id).outcome)[1] is Ending.LOST
+    assert bench.left(marker) == []
+
+
+def test_what_runs_on_without_any_of_its_runner_is_ended_before_it_counts_as_lost(bench, marker):
+    id = bench.sh(f"trap '' TERM; echo here; while :; do sleep 0.1; done; : {marker}")
+    bench.prints(id, b"here")
+    runner, _, core, *_ = (bench.place.spool.path(id, "pid")).read_text().split()
+    _kill(int(core))
+    _kill(int(runner))
+    assert told(bench.ends(id).outcome)[1] is Ending.LOST
+    assert bench.left(marker) == []
+
+
 def _pids() -> list[tuple[int, bytes]]:
     found = []
     for name in os.listdir("/proc"):

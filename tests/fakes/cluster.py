@@ -22,6 +22,8 @@ class Pod:
     owner: dict[str, str]
     head: str = ""
     had: str = ""
+    start: str = ""  # where the head was when the last run began
+    marked: str | None = None  # the commit of the forge that it had last, None until its work tree is filled
     commits: Commits = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
 
@@ -75,18 +77,32 @@ class MemoryCluster:
         with self.trouble.around("ensure_pod"):
             there = self.pod_present(project)
             if not there:
-                self.pods[project.pod] = Pod(ownership(project, self._installation))
+                self.pods.setdefault(project.pod, Pod(ownership(project, self._installation)))
             return not there
 
-    def pod_present(self, project: Project) -> bool:
+    def _own(self, project: Project) -> Pod | None:
         found = self.pods.get(project.pod)
         if found is not None and found.owner != ownership(project, self._installation):
             raise Conflict(f"the pod {project.pod} is another's", hint="look at your own")
-        return found is not None
+        return found
+
+    def mark_pod(self, project: Project, commit: str) -> None:
+        self.pods[project.pod].marked = commit
+
+    def pod_present(self, project: Project) -> bool:
+        found = self._own(project)
+        return found is not None and found.marked is not None
+
+    def pod_commit(self, project: Project) -> str:
+        found = self._own(project)
+        return (found.marked if found else None) or ""
+
+    def sweep(self, project: Project) -> None:
+        pass
 
     def delete_pod(self, project: Project) -> bool:
         with self.trouble.around("delete_pod"):
-            return self.pod_present(project) and bool(self.pods.pop(project.pod))
+            return self._own(project) is not None and bool(self.pods.pop(project.pod))
 
     # commands
 
@@ -147,7 +163,9 @@ class MemoryCluster:
         with self.trouble.around("run"):
             pod, text = self.pods[project.pod], argv[2]
             if text == workspaces._HEADS:
-                stdout.write(f"{pod.head}\n{pod.had}\n".encode())
+                pod.start = pod.head if argv[4] else pod.start
+                holds = "in" if pod.head and pod.had in history(pod.commits, pod.head) else ""
+                stdout.write(f"{pod.head}\n{pod.had}\n{pod.start}\n{holds}\n".encode())
             elif text == workspaces._OUT:
                 stdout.write(pack(pod.commits, pod.head))
             else:
@@ -158,7 +176,9 @@ class MemoryCluster:
                 if pod.head in ("", *history(pod.commits, pod.had)):
                     pod.head = pod.had
                 elif pod.had not in history(pod.commits, pod.head):
+                    pod.start = pod.head
                     return Ran(code=3, stderr=b"")
+                pod.start = pod.head
             return Ran(code=0, stderr=b"")
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:

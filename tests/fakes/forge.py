@@ -128,6 +128,9 @@ class MemoryForge:
             insertions=0, deletions=0, stat="",
         )  # fmt: skip
 
+    def sweep(self, project: Project) -> None:
+        pass
+
     def delete_repository(self, project: Project) -> bool:
         with self.trouble.around("delete_repository"):
             return self._mine(project) is not None and bool(self.repositories.pop(project.name))

@@ -104,17 +104,29 @@ class LocalCluster:
         return self._pods / project.pod
 
     def pod_present(self, project: Project) -> bool:
+        return self._mark(project) is not None
+
+    def pod_commit(self, project: Project) -> str:
+        return str((self._mark(project) or {}).get("commit", ""))
+
+    def mark_pod(self, project: Project, commit: str) -> None:
+        mark = {**ownership(project, self._installation), "commit": commit}
+        if self._mark(project) != mark:
+            write_whole(self._pod(project) / "pod.json", json.dumps(mark).encode())
+
+    def _mark(self, project: Project) -> dict[str, str] | None:
+        """Return what stands on a pod, None if it is not there or not whole; Conflict if it is another's."""
         try:
-            found = json.loads((self._pod(project) / "pod.json").read_bytes())
+            found: dict[str, str] = json.loads((self._pod(project) / "pod.json").read_bytes())
         except (OSError, ValueError):
-            return False
-        if found != ownership(project, self._installation):
+            return None
+        if not ownership(project, self._installation).items() <= found.items():
             raise Conflict(
                 f"the pod {project.pod} belongs to another project or installation",
                 hint="rdev project list shows this installation's projects",
                 pod=project.pod,
             )
-        return True
+        return found
 
     def ready(self) -> None:
         if self.isolated:
@@ -122,12 +134,9 @@ class LocalCluster:
 
     def ensure_pod(self, project: Project) -> bool:
         self.ready()
-        self._sweep(project)
         if self.pod_present(project):
             return False
-        pod = private_folder(self._pod(project))
-        sandbox.furnish(pod)
-        write_whole(pod / "pod.json", json.dumps(ownership(project, self._installation)).encode())  # last: from here on it is whole
+        sandbox.furnish(private_folder(self._pod(project)))
         return True
 
     def delete_pod(self, project: Project) -> bool:
@@ -136,11 +145,10 @@ class LocalCluster:
         if (pod / "pod.json").exists():
             self.pod_present(project)
         remove_tree(pod)
-        self._sweep(project)
+        self.sweep(project)
         return there
 
-    def _sweep(self, project: Project) -> None:
-        """End and remove what rdev's own short commands left here when it was killed; the caller holds the project's lease."""
+    def sweep(self, project: Project) -> None:
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
             end = time.monotonic() + GRACE + 1
             while runner.alive(folder) and time.monotonic() < end:
@@ -255,21 +263,23 @@ class LocalCluster:
                         own.wait()  # the pipe closes when all is written
                         own = None
                 else:
-                    if not runner.alive(folder):
+                    if not runner.alive(folder) and not runner.outlived(folder):
                         end = 0.0  # a last look, then it is lost
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and not runner.alive(folder):
+            if outcome is None and not runner.alive(folder) and not runner.outlived(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
                 sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
-                self._forget(id)
-            return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome)
+                self._forget(id, lost=outcome.ending is Ending.LOST)
+            return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome, found=folder.is_dir())
 
-    def _forget(self, id: str) -> None:
+    def _forget(self, id: str, *, lost: bool = False) -> None:
         process = self._own.pop(id, None)
         if process is not None and process.stdout is not None:
+            if lost and process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its folder is gone: it can record nothing, and nobody else could find it
             process.wait()
             process.stdout.close()
             if process.stdin is not None:

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -178,6 +176,8 @@ class LocalForge:
 
     @contextmanager
     def bundle(self, project: Project) -> Iterator[BinaryIO]:
+        import tempfile  # noqa: PLC0415 -- slow to load, and `exec` needs none
+
         with tempfile.TemporaryFile(dir=private_folder(self._folder)) as file:
             git(
                 self._path(project.name),
@@ -215,6 +215,9 @@ class LocalForge:
 
         They wait in a repository of their own that borrows this one's: what is refused leaves nothing behind.
         """
+        import shutil  # noqa: PLC0415 -- as below
+        import tempfile  # noqa: PLC0415 -- slow to load, and `exec` looks at a head only
+
         if bundle.readline(64) not in (b"# v2 git bundle\n", b"# v3 git bundle\n"):
             raise _bad("the pod sent no bundle")
         line, whole = b"", True  # what it says of itself counts for nothing; behind an empty line the pack follows
@@ -241,6 +244,10 @@ class LocalForge:
             # an index last: with it git finds the pack
             for file in sorted((waiting / "objects/pack").glob("pack-*"), key=lambda file: file.suffix == ".idx"):
                 os.replace(file, path / "objects/pack" / file.name)
+
+    def sweep(self, project: Project) -> None:
+        for waiting in self._path(project.name).glob("incoming-*"):
+            remove_tree(waiting)
 
     def _ancestor(self, path: Path, old: str, new: str) -> bool:
         code, _ = git(path, "merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -58,6 +57,8 @@ def git(
     Data stands behind `--end-of-options` in argv; that is the caller's duty and a test's. Failed if the exit
     code is not among `ok`; TimedOut after `timeout` seconds; whatever `stop` says, while it runs.
     """
+    import tempfile  # noqa: PLC0415 -- slow to load, and who only asks where a branch stands needs none
+
     source = stdin if stdin is not None and not isinstance(stdin, bytes) else None
     trace("git", argv)
     with tempfile.TemporaryFile() as errors:

@@ -81,12 +81,13 @@ def outcome(folder: Path) -> Outcome | None:
         return Outcome(code=-1, ending=Ending.LOST, truncated=cut, at=at)
 
 
-def _ids(folder: Path) -> tuple[int, int, int, int] | None:
+def _ids(folder: Path) -> tuple[int, int, int, int, int, int] | None:
     try:
-        main, start, core, child = map(int, (folder / "pid").read_text().split())
+        main, start, core, child, *more = map(int, (folder / "pid").read_text().split())
     except (OSError, ValueError):
         return None
-    return main, start, core, child
+    core_start, child_start = more or (-1, -1)  # a command that an older rdev started: nobody started then
+    return main, start, core, child, core_start, child_start
 
 
 def _running(pid: int, start: int) -> bool:
@@ -128,18 +129,40 @@ def stop(folder: Path, reason: str) -> None:
     _send(ids[2], signal.SIGTERM)
 
 
+def outlived(folder: Path) -> bool:
+    """End what a runner that was killed itself has left running; say whether any of it still lives."""
+    ids = _ids(folder)
+    if ids is None or _running(ids[0], ids[1]):
+        return False
+    _, _, core, child, core_start, child_start = ids
+    if _running(core, core_start):
+        _send(core, signal.SIGTERM)  # it still does what a stop asks for: TERM, the grace, KILL
+        return True
+    if _running(child, child_start):
+        _send(_group(folder, child), signal.SIGKILL)
+        _send(child, signal.SIGKILL)
+        return True
+    return False
+
+
 def signal_group(folder: Path, number: signal.Signals) -> None:
     """Send a signal to all that the command started. Nothing happens if it has ended."""
     ids = _ids(folder)
     if ids is None or not _running(ids[0], ids[1]):
         return
+    _send(_group(folder, ids[3]), number)
+
+
+def _group(folder: Path, child: int) -> int:
+    """Return what `kill` takes for all that a command started; it must be known that the command lives."""
     found = _CHILD.search(read(folder / "box", 0, 4096))
+    if found:
+        return -int(found[1])
     try:
         # without setsid it has no group of its own
-        target = -int(found[1]) if found else -ids[3] if os.getpgid(ids[3]) == ids[3] else ids[3]
+        return -child if os.getpgid(child) == child else child
     except ProcessLookupError:
-        return
-    _send(target, number)
+        return child
 
 
 def overdue(folder: Path) -> bool:

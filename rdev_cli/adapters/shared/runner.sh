@@ -4,7 +4,7 @@
 #   BLOCKS  the cap of a stream in 512-byte blocks     LIMIT  seconds, 0: none     GRACE  seconds between TERM and KILL
 #   INPUT   1: stdin goes to the command; it ends well only if DIR/in is there when it ends
 #   MODE    box: a sandbox reports the command's process in DIR/box by descriptor 9; tty: a terminal its name; else: plain
-# DIR holds: out err (streams) · pid (`runner start core child`) · began (the command ran) · in (stdin is complete)
+# DIR holds: out err (streams) · pid (`runner start core child core-start child-start`) · began (the command ran) · in (stdin is complete)
 #   stop.* (why it shall end) · out.cut err.cut (a stream was cut) · ended · exit (`code how`, by rename, last of all)
 #   limit (seconds; only where there is no sleep: whoever looks on has to stop it) · status (the child's) · timer (its sleep) · *.pump (the cat that moves a stream)
 # The first line on stdout is `ready [note]` or says what went wrong; stdout closes when exit is written.
@@ -130,23 +130,23 @@ core() {
 
 one() (
   whoami_
-  echo "$self"
+  echo "$self $start"
   exec <&7 >&5 2>&6 4>&- 5>&- 6>&- 7<&-
   exec $own "$@"
 )
 
 keep() {
   whoami_
-  core=$self
+  core=$self core_start=$start
   stopping=
   # not in the loop below: what comes between its test and its wait would be forgotten until the command ends
   trap '[ -n "$stopping" ] || { stopping=1; end & }' TERM
   trap '' HUP INT
-  read -r child <&3 || return
+  read -r child child_start <&3 || return
   cat <&3 4>&- &
   over=$!
   exec 3<&-
-  put pid.new "$runner $runner_start $core $child" && mv "$dir/pid.new" "$dir/pid"
+  put pid.new "$runner $runner_start $core $child $core_start $child_start" && mv "$dir/pid.new" "$dir/pid"
   echo "ready$note" >&4
   exec 4>&-
   timer=

@@ -29,7 +29,7 @@ def trouble(error: sqlite3.Error, path: Path) -> RdevError:
     if "full" in text or "disk I/O" in text or "readonly" in text or "unable to open" in text:
         return Unavailable(
             f"cannot write the state {path}: {text}",
-            hint="make room or give the right to write there; nothing was changed",
+            hint="make room or give the right to write there; what the state holds is unchanged",
             code="STATE_UNWRITABLE",
             path=str(path),
         )

@@ -109,3 +109,6 @@ class Leases:
     def release(self, name: str, owner: str) -> None:
         # the row stays, so that attempts never decrease
         self._connection.execute("update leases set owner = '', until = 0 where name = ? and owner = ?", [name, owner])
+
+    def forget(self, name: str) -> None:
+        self._connection.execute("delete from leases where name = ?", [name])

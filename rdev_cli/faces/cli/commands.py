@@ -11,6 +11,7 @@ from rdev_cli.domain.errors import Invalid, TimedOut
 from rdev_cli.domain.values import id_like, shown
 from rdev_cli.faces.cli.arguments import Patience, one
 from rdev_cli.faces.cli.face import checked, does, duration, hand, noun
+from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
 
@@ -64,12 +65,13 @@ def output(
     if not here.human:
         show(ctx, commands.output(world, found, offset=offset, stderr_offset=stderr_offset))
         return
-    _, progress = commands.follow(world, found, wait=0)
+    found, progress = commands.follow(world, found, wait=0)
     stream = live.Stream(world.spool.path(found.id, "err" if stderr else "out"), stderr_offset if stderr else offset, live.to_fd(1))
     try:
         stream.pour(progress.stderr if stderr else progress.stdout)
     finally:
         stream.close()
+    tell(found)
 
 
 @does(app, "attach", commands.follow)
@@ -101,6 +103,8 @@ def attach(
         emit(to_json({"type": "ended", **plain(found)}))
     elif not here.human:
         show(ctx, commands.output(world, found))
+    else:
+        tell(found)
     raise typer.Exit(status(found))
 
 

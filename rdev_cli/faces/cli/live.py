@@ -136,7 +136,7 @@ def follow(
     began = world.clock.monotonic()
     try:
         while True:
-            command, progress = commands.follow(world, command, after=seen, wait=0.2)
+            command, progress = commands.follow(world, command, after=seen, wait=0.2, own=own)
             seen = progress.stdout, progress.stderr
             if streams is not None:
                 _pour(command, streams, progress)

@@ -8,6 +8,7 @@ import typer
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Some, one
 from rdev_cli.faces.cli.face import Verb, hand, noun
+from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import commands
 
@@ -30,9 +31,12 @@ def logs(
     elif found.kind is CommandKind.AGENT:
         working.tell(here, world, found.id, 0, sys.stdout)
     elif follow:
-        live.follow(here, world, found, live.both(world, found.id) if here.human else live.lines(world, found), own=False)
+        found = live.follow(here, world, found, live.both(world, found.id) if here.human else live.lines(world, found), own=False)
+        if here.human:
+            tell(found)
     else:
-        _, progress = commands.follow(world, found, wait=0)
+        found, progress = commands.follow(world, found, wait=0)
         for stream, end in zip(live.both(world, found.id), (progress.stdout, progress.stderr), strict=True):
             stream.pour(end)
             stream.close()
+        tell(found)

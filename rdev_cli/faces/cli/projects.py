@@ -74,6 +74,13 @@ def status(ctx: typer.Context, project: Some = None) -> None:
     show(ctx, projects.status(hand(ctx).world(), one(ctx, project)))
 
 
+@does(app, "sync", projects.sync)
+def sync(ctx: typer.Context, project: Some = None, timeout: Wait = None) -> None:
+    here = hand(ctx)
+    here.options["wait_seconds"] = duration(timeout, "timeout")
+    show(ctx, projects.sync(here.world(), one(ctx, project)))
+
+
 @does(app, "delete", projects.delete)
 def delete(
     ctx: typer.Context,

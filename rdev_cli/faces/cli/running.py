@@ -5,7 +5,7 @@ import sys
 import typer
 
 from rdev_cli.domain.codec import plain, to_json
-from rdev_cli.domain.command import CommandKind, ExecSpec, status
+from rdev_cli.domain.command import Command, CommandKind, ExecSpec, status
 from rdev_cli.faces.cli.face import Hand, say, write
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
@@ -14,7 +14,16 @@ _SAYS = {
     "timeout": "it was stopped at its time limit",
     "stdin": "stdin broke before its end, so nobody can know what the command made of it",
     "lost": "its outcome cannot be known: there is no exit record",
+    "setup": "the command could not be started: rdev doctor looks for the cause",
 }
+
+
+def tell(command: Command) -> None:
+    """Say beside the output what it does not show: why the command did not simply exit, and that bytes of it are missing."""
+    if command.reason in _SAYS:
+        say(f"rdev: {command.id}: {_SAYS[command.reason]}")
+    if command.truncated:
+        say(f"rdev: {command.id}: its output was cut: a stream is kept up to 2 GiB, and only while there is room on the disk")
 
 
 def run(
@@ -66,8 +75,6 @@ def run(
         emit(to_json({"type": "ended", **plain(command)}))
     elif not here.human:
         show(ctx, commands.output(world, command))
-    elif command.reason in _SAYS:
-        say(f"rdev: {command.id}: {_SAYS[command.reason]}")
-    elif command.reason == "setup":
-        say(f"rdev: {command.id}: the command could not be started: rdev doctor looks for the cause")
+    else:
+        tell(command)
     return status(command)

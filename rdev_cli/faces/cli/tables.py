@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
-    from rdev_cli.domain.project import Project, ProjectStatus
+    from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
     from rdev_cli.domain.report import Context
 
     Pairs = list[tuple[str, str]]
@@ -116,8 +116,17 @@ def _status(value: ProjectStatus) -> Pairs:
         ("project", value.project.name), ("state", value.project.state.value),
         ("pod", value.project.pod if value.pod_present else "gone; the next command makes it again"),
         ("commit", f"{head.sha[:10]} {head.subject} ({ago(head.at)})" if head else "none"),
+        ("work tree", f"{value.pod_head[:10]}{', the same' if head and head.sha == value.pod_head else ''}" if value.pod_head else ""),
         ("running", ", ".join(value.running) or "nothing"), ("unfinished", value.unfinished),
     ]  # fmt: skip
+
+
+def _sync(value: ProjectSync) -> Pairs:
+    news = (
+        "the work tree has the repository's newer commits" if value.brought_in
+        else "the repository has the work tree's newer commits" if value.delivered else "none: both stood there"
+    )  # fmt: skip
+    return [("project", value.project), ("commit", value.commit[:10]), ("news", news)]
 
 
 def _command(value: Command) -> Pairs:
@@ -125,7 +134,7 @@ def _command(value: Command) -> Pairs:
     return [
         ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
         ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
-        ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr"),
+        ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr{', cut' if value.truncated else ''}"),
         ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
         ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
     ]  # fmt: skip
@@ -146,6 +155,7 @@ def _context(value: Context) -> Pairs:
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
+    "ProjectSync": _sync,
 }  # fmt: skip
 
 

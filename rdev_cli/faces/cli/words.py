@@ -37,7 +37,8 @@ GROUPS: dict[str, dict[str, str]] = {
         'list': 'List projects by name.',
         'show': 'Show one project, and what agents have used on it.',
         'set': 'Change what a project says of itself: its description, and the agent and model that work on it.',
-        'status': 'Show how a project stands: its newest commit, its pod, what runs in it.',
+        'status': 'Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it.',
+        'sync': "Bring the repository's newer commits into the work tree, and the work tree's own to the repository.",
         'delete': 'Delete a project: its running commands, its pod with the work tree, its repository, its record.',
     },
     'agent': {
@@ -69,6 +70,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'project show': ('project',),
     'project set': ('project',),
     'project status': ('project',),
+    'project sync': ('project',),
     'project delete': ('project',),
     'agent run': ('project', ''),
     'agent list': (),
@@ -120,6 +122,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--description', '-d'), '', 'One line about it.'),
     ),
     'project status': (),
+    'project sync': (
+        (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+    ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be removed.'),
