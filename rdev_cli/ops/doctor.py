@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rdev_cli.domain.report import Check, Verdict
+from rdev_cli.ops import credentials
 from rdev_cli.ops.agents import proof
 from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ports import World
@@ -11,7 +12,7 @@ from rdev_cli.ports import World
 @operation("doctor.check", Scope.ADMIN)
 def check(world: World) -> Sequence[Check]:
     """Look at tools, files, state, journal and isolation, and say what to type about what is wrong."""
-    found = [*world.settings.checks(), *world.store.check(), *world.cluster.checks()]
+    found = [*world.settings.checks(), *world.store.check(), *world.cluster.checks(), *credentials.checks(world)]
     found += [proof(world, agent) for agent in world.agents.all()]
     for left in world.store.unfinished():
         noun, _, verb = left.kind.partition(".")

@@ -7,7 +7,7 @@ import typer
 from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
+from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline, PassphraseFile
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, run
 from rdev_cli.faces.cli.face import checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
@@ -37,9 +37,10 @@ def run_(
     no_network: Offline = False,
     no_wait: Detached = False,
     isolation: Isolation = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
+    here.options["isolation"], here.options["passphrase_file"] = isolation, passphrase_file
     run(
         ctx, here, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
         commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,

@@ -16,6 +16,12 @@ Offline = Annotated[bool, typer.Option("--no-network", help="Without any network
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 
+PassphraseFile = Annotated[
+    str | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="A file with the vault's passphrase; a terminal is asked, by default."),
+]
+
+
 def _kind(value: str) -> None:
     if value not in ("bubblewrap", "none"):
         raise Invalid(f"there is no isolation '{value}'", hint="bubblewrap or none")

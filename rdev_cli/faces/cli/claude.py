@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.agent import LATEST, AgentSpec
-from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline
+from rdev_cli.faces.cli.arguments import Detached, Isolation, Limit, Name, Offline, PassphraseFile
 from rdev_cli.faces.cli.face import Hand, Verb, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
@@ -46,9 +46,10 @@ def claude(
     no_network: Offline = False,
     no_wait: Detached = False,
     isolation: Isolation = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     here = hand(ctx)
-    here.options["isolation"] = isolation
+    here.options["isolation"], here.options["passphrase_file"] = isolation, passphrase_file
     run(
         ctx, here, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
         commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
