@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
-from rdev_cli.wiring.config import BUILT_IN, ISOLATION  # noqa: E402
+from rdev_cli.wiring.config import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
@@ -30,7 +30,7 @@ EXIT_CODES = (
     ("6", "a provider, a tool or the machine did not answer"),
     ("7", "partial: some steps stand; they are listed with the command that finishes or undoes them"),
     ("8", "an outcome was asked for that is not there yet, or a person must act"),
-    ("9", "the work itself failed: an agent's run, a check of `doctor`"),
+    ("9", "the work itself failed: an agent's run, a check of `doctor`, a credential that is refused"),
     ("74", "the outcome is unknown: there is no record of it, or stdin broke before its end"),
     ("124", "timed out"),
     (
@@ -68,6 +68,7 @@ MEANINGS = {
     "MACHINE": "the machine refused: no room, no rights, no more processes or files",
     "NOT_FOUND": "there is no such thing",
     "NO_CONTEXT": "there is no context of that name",
+    "NO_PASSPHRASE": "the vault needs its passphrase, and there is no terminal: `--passphrase-file` gives it",
     "NO_CONVERSATION": "there is no such conversation with that agent to go on with",
     "NO_SCREEN": "that agent has no interactive screen: give it a prompt",
     "OUTCOME_UNKNOWN": "how it ended cannot be known: there is no exit record",
@@ -85,9 +86,14 @@ MEANINGS = {
     "UNAVAILABLE": "a provider, a tool or the machine did not answer",
     "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; `rdev project sync` takes it there",
     "USAGE": "the words on the command line could not be understood",
+    "VAULT_DAMAGED": "a credential, the vault's file or its key is not what rdev wrote, or is gone",
+    "VAULT_LOCKED": "the system's keyring is not there, or does not answer",
+    "VAULT_SEALED": "the vault's file is sealed in another way than the context asks for",
+    "VAULT_UNSAFE": "others can read a file with a key or a passphrase; it is not used",
     "WORKTREE": "git in the pod could not bring the work tree up to date",
     "WORKTREE_DIRTY": "files that were changed in the work tree are in the way of the repository's newer commits; both are as they were",
     "WORKTREE_FOREIGN": "the work tree is no checkout of the repository, and files are in it; they are left alone",
+    "WRONG_PASSPHRASE": "this passphrase does not open the vault; nothing was changed",
 }
 
 # What completion offers for a value, by how its option is spelled or how usage calls it; None of both: any text. `|` begins a closed list.
@@ -97,11 +103,13 @@ VALUES = {
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
     "--subject": "project",
+    "--vault": f"|{'|'.join(VAULTS)}",
     "COMMAND": "command",
     "CONTEXT": "context",
     "DIR": "dirs",
     "DIR|URL": "dirs",
     "FILE": "files",
+    "FILE|-": "files",
     "FORMAT": f"|{'|'.join(face.FORMATS)}",
     "NAME=PATH": "files",
     "PATH": "files",

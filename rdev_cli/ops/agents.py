@@ -165,7 +165,7 @@ def _info(world: World, agent: Agent) -> AgentInfo:
         model=str(settings.get("model", "")),
         tools=tuple(settings.get("tools", DEFAULT_TOOLS)),
         variables=agent.variables,
-        given=tuple(name for name, _ in world.agent_environment(agent.name) if name in agent.variables),
+        given=tuple(world.agent_given(agent.name)),
     )
 
 
@@ -178,7 +178,7 @@ def health(world: World, agent: str = "") -> Sequence[Check]:
 def _health(world: World, agent: Agent) -> Sequence[Check]:
     found = [proof(world, agent)]
     if agent.name != "bundled" and agent.variables:
-        given = [name for name, _ in world.agent_environment(agent.name) if name in agent.variables]
+        given = world.agent_given(agent.name)
         found.append(
             Check(name=f"agent.{agent.name}.keys", verdict=Verdict.OK, found=f"it is given {', '.join(given)}")
             if given
@@ -186,7 +186,7 @@ def _health(world: World, agent: Agent) -> Sequence[Check]:
                 name=f"agent.{agent.name}.keys",
                 verdict=Verdict.WARNING,
                 found="none of its variables has a value",
-                hint=f"export {agent.variables[0]}=…",
+                hint=f"rdev credential set {agent.variables[0]}, or export {agent.variables[0]}=…",
             )
         )
     return found

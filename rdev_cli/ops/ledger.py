@@ -14,6 +14,8 @@ class Scope(StrEnum):
 
     PROJECTS_READ = "projects:read"
     PROJECTS_EXECUTE = "projects:execute"
+    CREDENTIALS_READ = "credentials:read"
+    CREDENTIALS_WRITE = "credentials:write"
     AUDIT_READ = "audit:read"
     ADMIN = "admin"
 

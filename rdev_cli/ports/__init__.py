@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
+    from rdev_cli.ports.vault import Vaults
 
 
 class Shelf(Protocol):
@@ -65,6 +66,8 @@ class World(Protocol):
     @property
     def store(self) -> Store: ...
     @property
+    def vaults(self) -> Vaults: ...
+    @property
     def agents(self) -> Agents: ...
     @property
     def shelf(self) -> Shelf: ...
@@ -77,7 +80,15 @@ class World(Protocol):
     @property
     def actor(self) -> str: ...
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
-        """Return what an agent is given of the variables that it declares: the caller's own, then the context's."""
+        """Return what an agent is given: of the variables that it declares the caller's own, else the credential, else the context's."""
+        ...
+
+    def agent_variable(self, agent: str, name: str) -> Secret | None:
+        """Return one of these, None if it has no value; a vault is opened only for a credential of that name."""
+        ...
+
+    def agent_given(self, agent: str) -> Sequence[str]:
+        """Return the names of the declared variables that have a value; opens no vault."""
         ...
 
     def new_id(self, prefix: str) -> str:

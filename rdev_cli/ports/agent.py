@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
+    from rdev_cli.domain.report import Check
+    from rdev_cli.domain.values import Secret
+    from rdev_cli.ports.timing import Stop
 
 
 class Agent(Protocol):
@@ -50,3 +53,7 @@ class Agents(Protocol):
         ...
 
     def all(self) -> Sequence[Agent]: ...
+
+    def tried(self, variable: str, value: Secret, *, base_url: str, stop: Stop) -> Check | None:
+        """Ask whoever a value is for whether it takes it, within 10 seconds; None for a variable that nobody can be asked about."""
+        ...

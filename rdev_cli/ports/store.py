@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rdev_cli.domain.command import Command, CommandState
+    from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
     from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
@@ -37,6 +38,12 @@ class Writing(Protocol):
         ...
 
     def set_parsed(self, command: str, offset: int) -> None: ...
+
+    def put_credential(self, credential: Credential) -> None:
+        """Insert or replace the record of a credential by name."""
+        ...
+
+    def drop_credential(self, name: str) -> None: ...
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write one line of the journal, chained to the last, in the name of the store's actor."""
@@ -95,6 +102,10 @@ class Store(Protocol):
 
     def usage(self, *, project: str = "", since: str = "") -> Sequence[Usage]:
         """Return what agents' runs have used, a line for each project, agent and model; `since` is a time as the codec writes it."""
+        ...
+
+    def credentials(self) -> Sequence[Credential]:
+        """Return the records of all credentials, by name; the values are a vault's."""
         ...
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ISOLATION = ("bubblewrap", "none")
 _AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
 BUILT_IN = ("claude", "opencode", "bundled")
+VAULTS = ("auto", "keyring", "file", "passphrase")
 _PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
@@ -114,7 +115,7 @@ def _variable(name: str) -> None:
     if SECRET.search(name):
         raise Invalid(
             f"{name} looks like a secret, and settings are plain text",
-            hint=f"leave it in your environment: export {name}=...",
+            hint=f"keep it as a credential: rdev credential set {name}",
             field="agent-env",
         )
 
@@ -243,6 +244,11 @@ class Config:
         return [str(path) for path in self._get("show", [])[0]]
 
     @property
+    def vault(self) -> str:
+        """Where credentials are kept: auto, keyring, file or passphrase."""
+        return str(self._get("vault", "auto")[0])
+
+    @property
     def agents(self) -> Mapping[str, Mapping[str, Any]]:
         """What the context says of agents, by name."""
         found: Mapping[str, Mapping[str, Any]] = self._get("agents", {})[0]
@@ -265,8 +271,10 @@ class Config:
             raise Invalid(f"there is no runtime '{shown(str(value))}'", hint="local", field="runtime")
         if key == "agent":
             name_rule(value if isinstance(value, str) else "", "agent")
-        if key not in ("isolation", "show", "agent", "agents", "runtime"):
-            raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agent, agents", field=key)
+        if key == "vault" and value not in VAULTS:
+            raise Invalid(f"vault '{shown(str(value))}' is not known", hint="auto, keyring, file or passphrase", field="vault")
+        if key not in ("isolation", "show", "agent", "agents", "runtime", "vault"):
+            raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agent, agents, vault", field=key)
 
     def _valid_agents(self, value: Any) -> None:
         if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
@@ -329,7 +337,7 @@ class Config:
                     origin="environment (RDEV_PROJECT)" if self._environ.get("RDEV_PROJECT") else FOLDER_FILE,
                 )
             )
-        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agent", "claude"), ("agents", {})):
+        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agent", "claude"), ("agents", {}), ("vault", "auto")):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
         for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):

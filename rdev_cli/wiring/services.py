@@ -7,13 +7,13 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdev_cli.domain.errors import Unavailable
+from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
 from rdev_cli.ports.timing import STANDARD, Stop
 from rdev_cli.wiring.config import Config
@@ -21,6 +21,7 @@ from rdev_cli.wiring.config import Config
 if TYPE_CHECKING:
     from rdev_cli.adapters.scripted import ScriptedModel
     from rdev_cli.adapters.sqlite.store import SqliteStore
+    from rdev_cli.adapters.vault.places import Places
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
@@ -49,9 +50,11 @@ class Services:
         flags: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         patience: float = STANDARD,
+        ask: Callable[[str], Secret | None] = lambda _: None,
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
         self._flags, self._cwd, self._patience = dict(flags or {}), cwd, patience
+        self._ask = ask  # a person, for a text that nobody sees; None if there is no person
         self.stop = Stop()
 
     def patience(self) -> float:
@@ -148,6 +151,34 @@ class Services:
         return KnownAgents(self.settings.agents)
 
     @cached_property
+    def vaults(self) -> "Places":
+        """Where the values of credentials are kept."""
+        from rdev_cli.adapters.vault.places import Places
+
+        settings = self.settings
+        return Places(
+            self.folder, kind=settings.vault, installation=self.installation, context=settings.context, passphrase=self._passphrase, stop=self.stop
+        )  # fmt: skip
+
+    def _passphrase(self, new: bool) -> Secret:  # noqa: FBT001 -- is it a new one?
+        file = self._flags.get("passphrase_file") or self._environ.get("RDEV_PASSPHRASE_FILE")
+        if file:
+            from rdev_cli.adapters.vault.sealed import passphrase_in
+
+            return passphrase_in(Path(file))
+        context = self.settings.context
+        given = self._ask(f"{'A new passphrase' if new else 'The passphrase'} for the credentials of {context}: ")
+        if given is None:
+            raise Invalid(
+                f"the credentials of {context} are sealed by a passphrase, and nobody can be asked here",
+                hint="name a file that holds it: --passphrase-file FILE, or RDEV_PASSPHRASE_FILE=FILE",
+                code="NO_PASSPHRASE",
+            )
+        if new and self._ask("The same again: ") != given:
+            raise Invalid("the two are not the same", hint="try again; nothing was kept", field="passphrase")
+        return given
+
+    @cached_property
     def shelf(self) -> "Shelf":
         """What ships with rdev."""
         from rdev_cli.adapters.shelf import PackagedShelf
@@ -155,11 +186,26 @@ class Services:
         return PackagedShelf()
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
-        """Return what an agent takes from the caller's environment and from the context's settings."""
-        declared = self.agents.named(agent).variables
-        kept = {str(k): str(v) for k, v in self.settings.agent(agent).get("env", {}).items()}
-        kept.update({key: self._environ[key] for key in declared if self._environ.get(key)})
-        return tuple((key, Secret(value)) for key, value in kept.items())
+        """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
+        found = {str(k): Secret(str(v)) for k, v in self.settings.agent(agent).get("env", {}).items()}
+        values = {name: self.agent_variable(agent, name) for name in self.agents.named(agent).variables}
+        found.update({name: value for name, value in values.items() if value is not None})
+        return tuple(found.items())
+
+    def agent_variable(self, agent: str, name: str) -> Secret | None:
+        if self._environ.get(name):
+            return Secret(self._environ[name])
+        for credential in self.store.credentials():
+            if credential.name == name:
+                from rdev_cli.ops.credentials import reveal
+
+                return reveal(self, credential)
+        text = self.settings.agent(agent).get("env", {}).get(name)
+        return None if text is None else Secret(str(text))
+
+    def agent_given(self, agent: str) -> Sequence[str]:
+        known = {credential.name for credential in self.store.credentials()} | set(self.settings.agent(agent).get("env", {}))
+        return [name for name in self.agents.named(agent).variables if self._environ.get(name) or name in known]
 
     def demo_model(self) -> "ScriptedModel":
         """Return the scripted model that the demo's agent talks to, not started yet."""

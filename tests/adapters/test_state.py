@@ -526,6 +526,20 @@ def test_t_db_7_of_two_that_migrate_at_once_one_does_it_and_both_go_on(path: Pat
     assert sorted(entry.name for entry in path.parent.iterdir() if "part" in entry.name) == []
 
 
+def test_t_db_7_a_state_without_credentials_gets_their_table_and_keeps_all_else(path: Path, store: SqliteStore) -> None:
+    lines(store)
+    with store._database.reading() as connection:
+        (golden,) = connection.execute("select sql from sqlite_master where name = 'credentials'").fetchone()
+    store.close()
+    raw(path, "drop table credentials", "delete from _sqlite_migrations where name = 'm002_credentials'", "pragma user_version = 1")
+    again = opened(path)
+    assert (again.credentials(), again.last_event()) == ([], 5)
+    with again._database.reading() as connection:
+        assert connection.execute("select sql from sqlite_master where name = 'credentials'").fetchone() == (golden,)
+    again.close()
+    assert (version(path), version(path.with_name(f"state.db.before-{SCHEMA}"))) == (SCHEMA, 1)
+
+
 def test_t_db_7_a_copy_that_was_cut_off_is_made_again(path: Path, store: SqliteStore) -> None:
     lines(store)
     with store._database.reading() as connection:

@@ -63,6 +63,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("agent", "usage"): ("agent", "usage"),
     ("project", "set"): ("project", "set", "shop", "--model", "large"),
     ("completion",): ("completion", "bash"),
+    ("credential", "list"): ("credential", "list"),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
@@ -89,13 +90,15 @@ LISTS = {
     ("agent", "usage"),
     ("project", "list"),
     ("command", "list"),
+    ("credential", "list"),
     ("ps",),
     ("events",),
     ("context", "list"),
     ("context", "view"),
     ("doctor",),
 }
-UNTRIED = {("agent", "run"), ("claude",), ("demo",)}  # they need an agent (tests/e2e/test_agents.py); the demo runs below
+# they need an agent (tests/e2e/test_agents.py), or a value (tests/e2e/test_credentials.py); the demo runs below
+UNTRIED = {("agent", "run"), ("claude",), ("demo",), *(("credential", verb) for verb in ("set", "import", "remove", "test"))}
 
 
 def words(leaf: tuple[str, ...], form: str, id: str) -> list[str]:
@@ -137,7 +140,7 @@ def test_t_out_2_every_format_of_every_command_is_whole_and_alone_on_stdout(rdev
             elif form == "name" and leaf not in RAW:
                 assert re.fullmatch(rb"([A-Za-z0-9_.:-]+\n)*", ran.stdout), where
                 assert b"None" not in ran.stdout, where
-            elif leaf not in RAW and leaf not in (("ps",), ("agent", "usage")):
+            elif leaf not in RAW and leaf not in (("ps",), ("agent", "usage"), ("credential", "list")):
                 assert ran.stdout.endswith(b"\n") and b"\x1b" not in ran.stdout and b"{'" not in ran.stdout and b"['" not in ran.stdout, (  # noqa: PT018
                     where
                 )

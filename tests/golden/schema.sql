@@ -1,6 +1,7 @@
 CREATE TABLE commands (id text primary key, project text not null, project_id text not null references projects (id) on delete cascade, kind text not null, argv text not null, state text not null, actor text not null, created_at text not null, ended_at text, exit_code integer, reason text not null, duration_ms integer, timeout_seconds integer not null, stdout_bytes integer not null, stderr_bytes integer not null, truncated integer not null, network integer not null, agent text not null, model text not null, session text not null, "commit" text not null, delivered text not null, input_tokens integer not null, output_tokens integer not null, cost_usd real not null, answer text not null, parsed integer not null default 0) strict;
 CREATE INDEX commands_by_project on commands (project, id);
 CREATE INDEX commands_by_state on commands (state);
+CREATE TABLE credentials (name text primary key, place text not null, updated_at text not null) strict;
 CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null) strict;
 CREATE INDEX events_by_subject on events (subject, seq);
 CREATE TABLE idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict;

@@ -9,7 +9,7 @@ import pytest
 
 # libraries that no short command may load, whatever else it does
 HEAVY = {
-    "asyncio", "fastapi", "git", "httpx", "jinja2", "keyring", "kubernetes", "pydantic", "requests", "rich", "sqlite_utils", "starlette",
+    "asyncio", "cryptography", "fastapi", "git", "httpx", "jinja2", "keyring", "kubernetes", "pydantic", "requests", "rich", "sqlite_utils", "starlette",
     "urllib3", "uvicorn", "websocket", "yaml", "http.client", "http.server", "urllib.request", "unittest", "email",
 }  # fmt: skip
 # and what one that needs no state may not load either (subprocess is there: typer itself loads it)
@@ -117,6 +117,11 @@ def test_a_list_loads_sqlite_and_little_else(loads: Loads, project: str, form: s
     modules = loads("project", "list", "-o", form)
     assert "sqlite3" in modules
     assert not _found(modules, {*HEAVY, "ssl", "socket", "rdev_cli.adapters.agents", "rdev_cli.adapters.local"})
+
+
+def test_a_list_of_credentials_opens_no_vault(loads: Loads, rdev: Callable[..., "subprocess.CompletedProcess[bytes]"]) -> None:
+    assert rdev("credential", "set", "GITEA_TOKEN", input=b"x").returncode == 0
+    assert not _found(loads("credential", "list"), {*HEAVY, "ssl", "socket", "rdev_cli.adapters.vault", "rdev_cli.adapters.local"})
 
 
 def test_exec_loads_what_it_runs_with(loads: Loads, project: str) -> None:

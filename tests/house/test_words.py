@@ -51,4 +51,5 @@ def test_an_option_takes_a_value_here_as_it_does_there(path: tuple[str, ...]) ->
 
 def test_what_stands_behind_two_dashes_is_another_programs() -> None:
     for path in LEAVES:
-        assert (answer([*path, "--", ""]) == ":files\n") == isinstance(ALL[path], Tailed), path
+        own = answer([*path, ""]) == ":files\n"  # its first argument is a file, on both sides of the dashes
+        assert (answer([*path, "--", ""]) == ":files\n") == (isinstance(ALL[path], Tailed) or own), path

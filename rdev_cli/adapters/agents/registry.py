@@ -10,7 +10,10 @@ from rdev_cli.adapters.agents.program import AnyProgram
 from rdev_cli.adapters.shared.interpreter import interpreter
 from rdev_cli.domain.agent import AgentEvent, AgentTask, Program
 from rdev_cli.domain.errors import NotFound
+from rdev_cli.domain.report import Check
+from rdev_cli.domain.values import Secret
 from rdev_cli.ports.agent import Agent
+from rdev_cli.ports.timing import Stop
 
 
 class Bundled:
@@ -84,3 +87,9 @@ class KnownAgents:
     def all(self) -> Sequence[Agent]:
         """Return all of them, the usual one first."""
         return tuple(self._agents.values())
+
+    def tried(self, variable: str, value: Secret, *, base_url: str, stop: Stop) -> Check | None:
+        """Ask the Messages API for its keys and tokens, nobody for anything else."""
+        from rdev_cli.adapters.agents import trial  # noqa: PLC0415 -- an agent's run needs no HTTP of rdev's own
+
+        return trial.tried(variable, value, base_url=base_url, stop=stop) if variable in trial.VARIABLES else None

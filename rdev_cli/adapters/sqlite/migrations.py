@@ -57,6 +57,12 @@ def m001_foundation(db: Database) -> None:
 
 
 @steps()
+def m002_credentials(db: Database) -> None:
+    """Names of credentials and where their values are, so that a list opens no vault."""
+    db.execute("create table credentials (name text primary key, place text not null, updated_at text not null) strict")
+
+
+@steps()
 def m004_agents(db: Database) -> None:
     """Which agent and model a project is worked on with."""
     db.execute("alter table projects add column agent text not null default ''")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.adapters.sqlite.database import Database
     from rdev_cli.domain.command import Command, CommandState
+    from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
@@ -58,6 +59,15 @@ class SqliteWriting(Leases):
 
     def set_parsed(self, command: str, offset: int) -> None:
         self._connection.execute("update commands set parsed = ? where id = ?", [offset, command])
+
+    def put_credential(self, credential: Credential) -> None:
+        self._connection.execute(
+            "insert into credentials values (?, ?, ?) on conflict do update set place = excluded.place, updated_at = excluded.updated_at",
+            [credential.name, credential.place, stamp(credential.updated_at)],
+        )
+
+    def drop_credential(self, name: str) -> None:
+        self._connection.execute("delete from credentials where name = ?", [name])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         from rdev_cli.domain.event import link  # noqa: PLC0415 -- whoever only reads needs no hash
@@ -178,6 +188,13 @@ class SqliteStore:
                 Usage(project=p, agent=a, model=m, runs=n, input_tokens=i, output_tokens=o, cost_usd=c, last_at=moment(at))
                 for p, a, m, n, i, o, c, at in rows
             ]
+
+    def credentials(self) -> Sequence[Credential]:
+        from rdev_cli.domain.credential import Credential  # noqa: PLC0415 -- few commands look at them
+
+        with self._database.reading() as connection:
+            rows = connection.execute("select name, place, updated_at from credentials order by name")
+            return [Credential(name=name, place=place, updated_at=moment(at)) for name, place, at in rows]
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
         with self._database.reading() as connection:

@@ -7,7 +7,7 @@ import typer
 from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, asked, run
 from rdev_cli.faces.cli.face import Placed, checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
@@ -36,8 +36,10 @@ def run_(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     here = hand(ctx)
+    here.options["passphrase_file"] = passphrase_file
     project, prompt = asked(ctx, project, prompt)
     run(
         ctx, here, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),

@@ -18,6 +18,12 @@ Offline = Annotated[bool, typer.Option("--no-network", help="Without any network
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 
+PassphraseFile = Annotated[
+    str | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="A file with the vault's passphrase; a terminal is asked, by default."),
+]
+
+
 def last(ctx: typer.Context, project: str | None, word: str | None, what: str) -> tuple[str, str]:
     """Return the project and the last argument; where the folder names the project, that one may stand alone."""
     if project is not None and word is not None:

@@ -8,7 +8,7 @@ import typer
 from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
 from rdev_cli.faces.cli.face import Hand, Placed, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
@@ -47,8 +47,10 @@ def claude(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     here = hand(ctx)
+    here.options["passphrase_file"] = passphrase_file
     project, prompt = asked(ctx, project, prompt)
     run(
         ctx, here, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),

@@ -82,12 +82,17 @@ def set_(
     agent_env: Annotated[
         list[str] | None, typer.Option("--agent-env", metavar="NAME.VAR=VALUE", help="A variable for an agent; no secrets.")
     ] = None,
+    vault: Annotated[
+        str | None, typer.Option("--vault", metavar="KIND", help="Where credentials are kept: auto, keyring, file or passphrase.")
+    ] = None,
 ) -> None:
     values: dict[str, str] = {}
     if isolation is not None:
         values["isolation"] = isolation
     if agent is not None:
         values["agent"] = agent
+    if vault is not None:
+        values["vault"] = vault
     if shown:
         values["show"] = "\n".join(shown)
     for given, flag in (

@@ -19,6 +19,7 @@ from rdev_cli.ports.timing import STANDARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rdev_cli.domain.values import Secret
     from rdev_cli.wiring.services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,12 +63,17 @@ class Hand:
         if self._world is None:
             from rdev_cli.wiring.services import Services  # noqa: PLC0415 -- a short command needs no world
 
-            given = {key: str(self.options[key]) for key in ("context", "isolation") if self.options.get(key)}
+            given = {key: str(self.options[key]) for key in ("context", "isolation", "passphrase_file") if self.options.get(key)}
             wait = self.options.get("wait_seconds") or STANDARD
-            self._world = Services(flags={**given, **flags}, patience=float(wait))
+            self._world = Services(flags={**given, **flags}, patience=float(wait), ask=self._ask)
             for warning in self._world.settings.warnings:
                 say(f"warning: {warning}")
         return self._world
+
+    def _ask(self, question: str) -> "Secret | None":
+        from rdev_cli.faces.cli.hidden import ask  # noqa: PLC0415 -- the rare case
+
+        return ask(self, question)
 
     def again(self, **flags: str) -> "Services":
         """Return a fresh world with other settings."""

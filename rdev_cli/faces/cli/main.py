@@ -29,6 +29,7 @@ TREE: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List the commands that run."),
     "logs": ("logs", "Show the output of a project's newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
+    "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
     "completion": ("completion", "Print the completion script of a shell: commands, options and live names at Tab."),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
+    from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
     from rdev_cli.domain.report import Context
 
@@ -152,10 +153,15 @@ def _context(value: Context) -> Pairs:
     ]  # fmt: skip
 
 
+def _credential(value: Credential) -> Pairs:
+    used = ", ".join(value.used_by) or "no agent declares it"
+    return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
-    "ProjectSync": _sync,
+    "ProjectSync": _sync, "Credential": _credential,
 }  # fmt: skip
 
 
@@ -225,6 +231,12 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CURRENT", False, lambda c: "*" if c.current else ""),
         ("RUNTIME", False, lambda c: c.runtime),
         ("ISOLATION", False, lambda c: c.isolation),
+    ),
+    "Credential": (
+        ("NAME", False, lambda c: c.name),
+        ("PLACE", False, lambda c: c.place),
+        ("UPDATED", False, lambda c: ago(c.updated_at)),
+        ("USED BY", False, lambda c: ", ".join(c.used_by) or "-"),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Check": (

@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'ps': 'List the commands that run.',
         'logs': "Show the output of a project's newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
+        'credential': 'Credentials: values that agents need and nobody else may see.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
         'completion': 'Print the completion script of a shell: commands, options and live names at Tab.',
@@ -54,6 +55,13 @@ GROUPS: dict[str, dict[str, str]] = {
         'output': 'Show what a command printed so far.',
         'attach': "Follow a command's output from any byte on, and return its outcome.",
         'cancel': 'Stop a command: TERM to its whole group, five seconds of grace, then KILL.',
+    },
+    'credential': {
+        'set': 'Keep a value under a name, for the agents that take a variable of that name.',
+        'list': 'List credentials: where each is kept and which agents take it, never a value.',
+        'import': 'Keep all credentials of a file of lines KEY=VALUE, as .env files have them, or none.',
+        'remove': 'Forget a credential: its value first, then its name.',
+        'test': 'Try a credential: can it be read back, who takes it, and does the Messages API know it.',
     },
     'context': {
         'list': 'List contexts; `local` always exists.',
@@ -89,6 +97,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'ps': (),
     'logs': ('project',),
     'events': (),
+    'credential set': ('', ''),
+    'credential list': (),
+    'credential import': ('files',),
+    'credential remove': ('',),
+    'credential test': ('',),
     'context list': (),
     'context show': ('context',),
     'context view': (),
@@ -140,6 +153,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -159,6 +173,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -211,6 +226,20 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--subject',), 'project', 'Only what is about this.'),
         (('--limit',), '', 'At most so many (the newest, without --after).'),
     ),
+    'credential set': (
+        (('--from-file',), 'files', 'Read the value from a file.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'credential list': (),
+    'credential import': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'credential remove': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'credential test': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
     'context list': (),
     'context show': (),
     'context view': (
@@ -228,6 +257,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent-args',), '', 'The arguments of a program of yours.'),
         (('--agent-variables',), '', 'What a program of yours takes from your environment.'),
         (('--agent-env',), '', 'A variable for an agent; no secrets.'),
+        (('--vault',), '|auto|keyring|file|passphrase', 'Where credentials are kept: auto, keyring, file or passphrase.'),
     ),
     'doctor': (
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
