@@ -66,10 +66,11 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("doctor",): ("doctor",),
+    ("schema",): ("schema",),
     ("version",): ("version",),
 }
 RAW = {("exec",), ("shell",), ("git",), ("command", "output"), ("command", "attach"), ("logs",)}  # a person gets the command's own bytes
-LISTS = {("project", "list"), ("command", "list"), ("ps",), ("events",), ("context", "list"), ("context", "view"), ("doctor",)}
+LISTS = {("project", "list"), ("command", "list"), ("ps",), ("events",), ("context", "list"), ("context", "view"), ("doctor",), ("schema",)}
 UNTRIED = {("claude",), ("demo",)}  # claude needs an agent (tests/e2e/test_agent.py); the demo runs below
 
 

@@ -55,7 +55,7 @@ def test_the_version_alone_loads_nothing_of_ours_but_the_door(loads: Loads) -> N
     assert not _found(modules, {*HEAVY, *STATE, "typer", "click", "signal"})
 
 
-@pytest.mark.parametrize("argv", [("version",), ("--help",), ("project", "--help"), ("exec", "--help")])
+@pytest.mark.parametrize("argv", [("version",), ("schema",), ("--help",), ("project", "--help"), ("exec", "--help")])
 def test_words_need_no_state(loads: Loads, argv: tuple[str, ...]) -> None:
     assert not _found(loads(*argv), HEAVY | STATE)
 

@@ -30,6 +30,7 @@ TREE: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
+    "schema": ("schema", "Show the JSON Schema of a document that rdev prints."),
     "version": ("version", "Show the version."),
 }
 _TAILED = ("exec", "git")  # what stands after their `--` is the command's own and is not looked at
@@ -118,9 +119,10 @@ def tell(error: RdevError, form: str) -> None:
     from rdev_cli.faces.cli.show import clean  # noqa: PLC0415 -- only when something went wrong
 
     if form in ("json", "jsonl", "yaml"):
+        from rdev_cli.domain.answers import ErrorDocument, Problem  # noqa: PLC0415
         from rdev_cli.domain.codec import to_json  # noqa: PLC0415
 
-        body = {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
+        body = ErrorDocument(error=Problem(code=error.code, message=error.message, hint=error.hint, context=error.context))
         with contextlib.suppress(OSError):
             sys.stderr.buffer.write((to_json(body) + "\n").encode())
             sys.stderr.flush()

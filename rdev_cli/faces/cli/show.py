@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -22,8 +22,6 @@ def clean(text: str) -> str:
 
 def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
-    if isinstance(value, Mapping):
-        return str(value.get("id") or value.get("name") or value["project"])
     for field in ("name", "id", "seq"):
         if hasattr(value, field):
             return str(getattr(value, field))

@@ -158,6 +158,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("ISOLATION", False, lambda c: c.isolation),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
+    "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (
         ("CHECK", False, lambda c: c.name),
         ("", False, lambda c: c.verdict.value),
