@@ -13,7 +13,7 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 from rdev_cli.domain.agent import AgentEventKind
 from rdev_cli.domain.answers import ErrorDocument, SchemaEntry, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
-from rdev_cli.domain.event import Event
+from rdev_cli.domain.event import Event, Pruning
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import Plan, Project, ProjectStatus
@@ -38,6 +38,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "project": (Project, "a project: rdev project show -o json"),
     "project-list": (Sequence[Project], "rdev project list -o json"),
     "project-status": (ProjectStatus, "rdev project status -o json"),
+    "pruning": (Pruning, "rdev journal prune -o json"),
     "schema": (SchemaEntry, "a document that has a schema, and how it is asked for"),
     "schema-list": (Sequence[SchemaEntry], "rdev schema -o json"),
     "setting": (Setting, "a setting and where its value came from"),
@@ -123,6 +124,15 @@ class AgentTold(TypedDict):
     cost_usd: NotRequired[float]
 
 
+class JournalPruned(TypedDict):
+    """What was removed of the journal: so many lines, up to one with that seq and hash."""
+
+    before: str
+    count: int
+    through: int
+    hash: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
@@ -136,6 +146,7 @@ EVENTS: dict[str, Any] = {
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
+    "journal.pruned": JournalPruned,
     **{kind.value: AgentTold for kind in AgentEventKind},
 }
 

@@ -470,14 +470,14 @@ import os, sys, time
 from pathlib import Path
 from rdev_cli.adapters.sqlite import database, migrations
 @migrations.steps()
-def m002_more(db):
-    "A second step, for these tests."
+def m999_more(db):
+    "One more step, for these tests."
     db.execute("create table more (id integer primary key) strict")
     db.execute("insert into more values (1)")
     print("half", flush=True)
     time.sleep(float(sys.argv[2]))
     db.execute("create table and_more (id integer primary key) strict")
-database.SCHEMA = 2
+database.SCHEMA += 1
 base = database.Database(Path(sys.argv[1]))
 assert base.connection().execute("select count(*) from and_more").fetchone()[0] == 0
 assert base.connection().execute("select count(*) from more").fetchone()[0] == 1
@@ -500,17 +500,17 @@ def test_t_db_7_kill_9_in_the_middle_of_a_migration_leaves_the_old_state_and_its
         assert killed.stdout.readline() == b"half\n"
         killed.send_signal(signal.SIGKILL)
         killed.wait(10)
-    assert version(path) == 1
+    assert version(path) == SCHEMA
     assert (store.last_event(), [check.verdict for check in store.check()][1:]) == (5, [Verdict.OK, Verdict.OK])
     store.close()
-    backup = path.with_name("state.db.before-2")
-    assert (version(backup), stat.S_IMODE(backup.stat().st_mode)) == (1, 0o600)
+    backup = path.with_name(f"state.db.before-{SCHEMA + 1}")
+    assert (version(backup), stat.S_IMODE(backup.stat().st_mode)) == (SCHEMA, 0o600)
     copy = opened(backup)
     assert copy.events(after=0) == store.events(after=0)
     copy.close()
     store.close()
     assert python(SECOND, str(path), "0").communicate(timeout=30) == (b"half\ndone\n", b"")
-    assert version(path) == 2
+    assert version(path) == SCHEMA + 1
 
 
 def test_t_db_7_of_two_that_migrate_at_once_one_does_it_and_both_go_on(path: Path, store: SqliteStore) -> None:
@@ -526,13 +526,13 @@ def test_t_db_7_of_two_that_migrate_at_once_one_does_it_and_both_go_on(path: Pat
 def test_t_db_7_a_copy_that_was_cut_off_is_made_again(path: Path, store: SqliteStore) -> None:
     lines(store)
     with store._database.reading() as connection:
-        backup = path.with_name("state.db.before-2")
-        backup.with_name(f"state.db.before-2.{os.getpid()}.part").write_bytes(b"half a copy")
+        backup = path.with_name(f"state.db.before-{SCHEMA + 1}")
+        backup.with_name(f"state.db.before-{SCHEMA + 1}.{os.getpid()}.part").write_bytes(b"half a copy")
         migrations._back_up(connection, backup)
     copy = opened(backup)
     assert copy.last_event() == 5
     copy.close()
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["state.db", "state.db.before-2"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["state.db", backup.name]
 
 
 def test_t_db_7_a_newer_state_is_refused_with_the_versions(rdev: Rdev, project: str, home: Mapping[str, str]) -> None:

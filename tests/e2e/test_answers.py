@@ -38,6 +38,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("ps",): "command-list",
     ("logs",): "command-output",
     ("events",): "event-list",
+    ("journal", "prune"): "pruning",
     ("context", "list"): "context-list",
     ("context", "show"): "context",
     ("context", "view"): "setting-list",

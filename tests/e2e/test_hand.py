@@ -60,6 +60,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
+    ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
     ("context", "list"): ("context", "list"),
     ("context", "show"): ("context", "show"),
     ("context", "view"): ("context", "view"),
@@ -339,7 +340,7 @@ def test_help_is_everywhere_on_stdout_and_fits_narrow_terminals(rdev: Rdev) -> N
 
 
 def test_rdev_alone_shows_what_there_is(rdev: Rdev) -> None:
-    for typed in ((), ("project",), ("command",), ("context",)):
+    for typed in ((), ("project",), ("command",), ("journal",), ("context",)):
         ran = rdev(*typed)
         assert (ran.returncode, ran.stdout) == (2, b"")
         assert ran.stderr.startswith(b"Usage: rdev")

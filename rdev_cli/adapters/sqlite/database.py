@@ -11,7 +11,7 @@ from rdev_cli import __version__
 from rdev_cli.adapters.shared.files import private_folder
 from rdev_cli.domain.errors import Conflict, RdevError, Unavailable
 
-SCHEMA = 1  # the number of the newest migration
+SCHEMA = 2  # the number of the newest migration
 PATIENCE = 30.0  # seconds that a write waits for another's
 
 

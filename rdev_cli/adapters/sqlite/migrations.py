@@ -56,6 +56,13 @@ def m001_foundation(db: Database) -> None:
         db.execute(statement)
 
 
+@steps()
+def m003_anchor(db: Database) -> None:
+    """Where the journal's chain begins: the last line that was pruned, by its seq and hash."""
+    db.execute("create table journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict")
+    db.execute(f"insert into journal_anchor values (1, 0, '{'0' * 64}')")  # noqa: S608 -- our own text
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

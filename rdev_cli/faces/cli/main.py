@@ -28,6 +28,7 @@ TREE: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List the commands that run."),
     "logs": ("logs", "Show the output of a project's newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
+    "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
     "schema": ("schema", "Show the JSON Schema of a document that rdev prints."),

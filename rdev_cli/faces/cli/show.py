@@ -22,7 +22,7 @@ def clean(text: str) -> str:
 
 def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
-    for field in ("name", "id", "seq"):
+    for field in ("name", "id", "seq", "through"):
         if hasattr(value, field):
             return str(getattr(value, field))
     return str(value.project if isinstance(value.project, str) else value.project.name)
