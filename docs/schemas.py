@@ -16,6 +16,7 @@ from rdev_cli.domain.command import Command, CommandKind, CommandOutput, Command
 from rdev_cli.domain.event import Event, Pruning
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
 from rdev_cli.domain.page import Page
+from rdev_cli.domain.premises import Holding
 from rdev_cli.domain.project import Plan, Project, ProjectStatus
 from rdev_cli.domain.report import Check, Context, Setting
 
@@ -33,6 +34,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
     "event": (Event, "a line of the journal: rdev events -o jsonl, rdev claude -o jsonl"),
     "event-list": (Page[Event], "rdev events -o json"),
+    "holding": (Holding, "something that rdev keeps on this machine"),
+    "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
     "project": (Project, "a project: rdev project show -o json"),
@@ -48,7 +51,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
 # Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.
 BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectCreated.repository",
-    "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Problem.message", "Problem.hint",
+    "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
 }  # fmt: skip
 
 

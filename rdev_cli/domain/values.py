@@ -75,6 +75,16 @@ def spoken(total: float) -> str:
     return f"{hours}h{minutes:02d}m"
 
 
+def sized(count: int) -> str:
+    """Return a number of bytes as people say it: 312 B, 1.5 MiB."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
 class Secret:
     """A value that shows itself only when asked by name."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.domain.report import Check, Verdict
+from rdev_cli.ops import premises
 from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ports import World
 from rdev_cli.ports.agent import Agent
@@ -15,6 +16,7 @@ def check(world: World) -> Sequence[Check]:
     """Look at tools, files, state, journal and isolation, and say what to type about what is wrong."""
     found = [*world.settings.checks(), *world.store.check(), *world.cluster.checks()]
     found += [_agent(world, agent) for agent in world.agents.all()]
+    found += premises.look(world)
     for left in world.store.unfinished():
         noun, _, verb = left.kind.partition(".")
         name = left.subject.partition(":")[2]

@@ -46,6 +46,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("context", "set"): "context",
     ("doctor",): "check-list",
     ("schema",): "schema-list",
+    ("uninstall",): "holding-list",
     ("version",): "version",
 }
 FOLLOWED = {("exec",), ("shell",), ("git",), ("command", "attach")}  # -o jsonl tells their output as it comes

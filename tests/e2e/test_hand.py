@@ -68,10 +68,21 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
+    ("uninstall",): ("uninstall", "--dry-run"),
     ("version",): ("version",),
 }
 RAW = {("exec",), ("shell",), ("git",), ("command", "output"), ("command", "attach"), ("logs",)}  # a person gets the command's own bytes
-LISTS = {("project", "list"), ("command", "list"), ("ps",), ("events",), ("context", "list"), ("context", "view"), ("doctor",), ("schema",)}
+LISTS = {
+    ("project", "list"),
+    ("command", "list"),
+    ("ps",),
+    ("events",),
+    ("context", "list"),
+    ("context", "view"),
+    ("doctor",),
+    ("schema",),
+    ("uninstall",),
+}
 UNTRIED = {("claude",), ("demo",)}  # claude needs an agent (tests/e2e/test_agent.py); the demo runs below
 
 
@@ -112,7 +123,7 @@ def test_t_out_2_every_format_of_every_command_is_whole_and_alone_on_stdout(rdev
             elif form == "jsonl":
                 assert all(isinstance(json.loads(line), dict) for line in ran.stdout.splitlines()), where
             elif form == "name" and leaf not in RAW:
-                assert re.fullmatch(rb"([A-Za-z0-9_.:-]+\n)*", ran.stdout), where
+                assert re.fullmatch(rb"([A-Za-z0-9_.:/-]+\n)*", ran.stdout), where
                 assert b"None" not in ran.stdout, where
             elif leaf not in RAW and leaf != ("ps",):
                 assert ran.stdout.endswith(b"\n") and b"\x1b" not in ran.stdout and b"{'" not in ran.stdout and b"['" not in ran.stdout, (  # noqa: PT018

@@ -32,6 +32,7 @@ TREE: dict[str, tuple[str, str]] = {
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
     "schema": ("schema", "Show the JSON Schema of a document that rdev prints."),
+    "uninstall": ("uninstall", "Remove everything that rdev keeps on this machine, in every context."),
     "version": ("version", "Show the version."),
 }
 _TAILED = ("exec", "git")  # what stands after their `--` is the command's own and is not looked at
