@@ -50,6 +50,9 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("version",): "version",
 }
 FOLLOWED = {("exec",), ("shell",), ("git",), ("command", "attach")}  # -o jsonl tells their output as it comes
+EVENT = {
+    "seq": 1, "at": "2026-01-31T12:00:00.000Z", "kind": "project.deleted", "subject": "shop", "actor": "local:me", "data": {"id": "prj_1"}, "hash": "0",
+}  # fmt: skip
 FORMATS = jsonschema.FormatChecker(formats=())
 
 
@@ -85,6 +88,31 @@ def line_of(leaf: tuple[str, ...], line: Mapping[str, Any]) -> str:
     if leaf in {("demo",), ("claude",)} and "seq" in line:
         return "event"
     return ANSWERS[leaf].removesuffix("-list")
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("version", {"version": "1", "python": "3.11", "more": 1}),
+        ("version", {"version": "1"}),
+        ("version", {"version": 1, "python": "3.11"}),
+        ("output-line", {"command": "c", "stream": "stdout", "offset": 0, "id": "1-0", "type": "output", "data": "x", "data_b64": "eA=="}),
+        ("output-line", {"command": "c", "stream": "stdout", "offset": 0, "id": "1-0", "type": "output"}),
+        ("context-list", {"items": [], "next": "c"}),
+        ("error", {"error": {"code": "X", "message": "m", "hint": "h"}}),
+        ("event", {**EVENT, "at": "yesterday"}),
+        ("event", {**EVENT, "data": {"id": "prj_1", "more": 1}}),
+        ("event", {**EVENT, "data": {}}),
+    ],
+)
+def test_the_check_sees_what_the_schema_does_not_say(name: str, bad: Mapping[str, Any]) -> None:
+    with pytest.raises(AssertionError):
+        check(name, bad, "made up")
+
+
+def test_an_event_of_a_kind_that_is_not_known_yet_is_no_error() -> None:
+    check("event", EVENT, "known")
+    check("event", {**EVENT, "kind": "moon.landed", "data": {"any": "thing"}}, "unknown")
 
 
 @pytest.fixture

@@ -184,6 +184,14 @@ def test_nobody_to_ask_is_a_refusal_that_names_the_flag(rdev: Rdev, project: str
     assert everything(home) == before
 
 
+def test_one_context_alone_cannot_be_uninstalled(rdev: Rdev, project: str, home: Mapping[str, str]) -> None:
+    before = everything(home)
+    ran = rdev("uninstall", "--yes", "--context", "local")
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    assert b"every context" in ran.stderr
+    assert everything(home) == before
+
+
 def test_a_person_is_asked_and_may_say_no(rdev: Rdev, project: str, home: Mapping[str, str], tmp_path: Path) -> None:
     before = everything(home)
     code, said = on_terminal(home, tmp_path, "uninstall", typing=b"n\n", columns=200)

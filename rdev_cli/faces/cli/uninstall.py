@@ -21,6 +21,8 @@ def uninstall(
     keep_config: Annotated[bool, typer.Option("--keep-config", help="Leave the settings.")] = False,
 ) -> None:
     here = hand(ctx)
+    if here.options.get("context"):
+        raise typer.BadParameter("it removes what is there of every context, not of one", param_hint="'--context'")
     world = here.world()
     plan = premises.plan(world, keep_config=keep_config)
     if dry_run:
