@@ -30,7 +30,7 @@ test-newer-sqlite *words:
     trap '{{bin}}/python tests/support/newer_sqlite/use.py off' EXIT
     RDEV_TEST_NEWER_SQLITE=1 {{bin}}/pytest {{words}}
 
-# write docs/cli.md, docs/errors.md and the words of completion from the code
+# write docs/cli.md, docs/errors.md, the words of completion and the schemas from the code
 docs:
     {{bin}}/python docs/generate.py
 

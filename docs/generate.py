@@ -1,8 +1,9 @@
-"""Writes docs/cli.md, docs/errors.md and the words of completion from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/errors.md, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
 import importlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +14,14 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import schemas  # noqa: E402 -- beside this file
+
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
 from rdev_cli.wiring.config import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
+SCHEMAS = "rdev_cli/_data/schemas"
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
 EXIT_CODES = (
@@ -314,14 +318,23 @@ def errors_() -> str:
 def main_(check: bool) -> int:  # noqa: FBT001
     """Write, or compare."""
     wrong = unexplained()
-    for name, text in (("docs/cli.md", cli()), ("docs/errors.md", errors_()), ("rdev_cli/faces/cli/words.py", words())):
+    made = {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
+    for name, text in {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **made}.items():
         path = ROOT / name
         old = path.read_text() if path.exists() else ""
         if check and old != text:
             wrong.append(f"{name} is not what the code says; `just docs` writes it")
             wrong += list(difflib.unified_diff(old.splitlines(), text.splitlines(), name, "the code", lineterm="", n=0))[:40]
         elif not check:
+            path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(text)
+    for path in sorted((ROOT / SCHEMAS).glob("*.json")):
+        if f"{SCHEMAS}/{path.name}" in made:
+            continue
+        if check:
+            wrong.append(f"{SCHEMAS}/{path.name} is of nothing that there is; `just docs` removes it")
+        else:
+            path.unlink()
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

@@ -1,17 +1,14 @@
 """An agent run: a prompt, what the agent says and does, what it cost."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.domain.values import Secret, shown
+from rdev_cli.domain.values import Secret, tool, word
 
 DEFAULT_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep", "Bash")
 PROMPT_MAX = 1 << 20  # characters
 LATEST = "latest"
-_TOOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 
 
 class AgentEventKind(StrEnum):
@@ -61,16 +58,11 @@ class AgentSpec:
     environment: tuple[tuple[str, Secret], ...] = ()
 
     def __post_init__(self) -> None:
-        for tool in self.tools:
-            if not _TOOL.fullmatch(tool):
-                raise Invalid(
-                    f"'{shown(tool)}' is no name of a tool", hint=f"names with commas between: {','.join(DEFAULT_TOOLS)}", field="tools"
-                )
-        for field_, value in (("model", self.model), ("resume", self.resume)):
-            if value and not _WORD.fullmatch(value):
-                raise Invalid(
-                    f"{field_} '{shown(value)}' is not allowed", hint="letters, digits and . _ : / @ -, not a '-' first", field=field_
-                )
+        for one in self.tools:
+            tool(one)
+        for what, value in (("model", self.model), ("conversation", self.resume)):
+            if value:
+                word(value, what)
         if self.terminal is not None and not self.prompt:
             return
         if not self.prompt.strip():

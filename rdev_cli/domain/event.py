@@ -24,6 +24,17 @@ class Event:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """What is pruned of the journal, or would be: `count` lines written before a time, up to the line `through` with that hash."""
+
+    before: datetime
+    count: int
+    through: int
+    hash: str
+    done: bool
+
+
 def link(previous: str, *, seq: int, at: datetime, kind: str, subject: str, actor: str, data: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) that binds a line to the one before it."""
     import hashlib  # noqa: PLC0415 -- loads OpenSSL, which only those who write or check need

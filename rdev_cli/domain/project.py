@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.domain.values import ProjectId, name, shown
+from rdev_cli.domain.values import ProjectId, name, shown, word
 
 
 class ProjectState(StrEnum):
@@ -38,8 +38,8 @@ class ProjectSpec:
             )
         if self.agent:
             name(self.agent, "agent")
-        if self.model and (not self.model.isprintable() or self.model.startswith("-") or len(self.model) > 200):
-            raise Invalid(f"model '{shown(self.model)}' is not allowed", hint="the name of a model", field="model")
+        if self.model:
+            word(self.model, "model")
         if any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in self.source):
             raise Invalid(
                 f"--from '{shown(self.source)}' is not allowed", hint="a directory or a URL, in UTF-8, on one line", field="source"

@@ -11,6 +11,8 @@ CommandId = NewType("CommandId", str)
 OperationId = NewType("OperationId", str)
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
+_TOOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -37,6 +39,22 @@ def name(text: str, what: str = "name") -> str:
             code="INVALID_NAME",
             field=what,
         )
+    return text
+
+
+def word(text: str, what: str) -> str:
+    """Return text if it may stand for a model, a conversation or their like: a word that no program takes for an option, else raise Invalid."""
+    if not _WORD.fullmatch(text):
+        raise Invalid(
+            f"{what} '{shown(text)}' is not allowed", hint="letters, digits and . _ : / @ [ ] -, a letter or digit first", field=what
+        )
+    return text
+
+
+def tool(text: str) -> str:
+    """Return text if it can be the name of an agent's tool, else raise Invalid."""
+    if not _TOOL.fullmatch(text):
+        raise Invalid(f"'{shown(text)}' is no name of a tool", hint="names with commas between: Read,Edit,Bash", field="tools")
     return text
 
 
@@ -73,6 +91,16 @@ def spoken(total: float) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"
+
+
+def sized(count: int) -> str:
+    """Return a number of bytes as people say it: 312 B, 1.5 MiB."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
 
 
 class Secret:

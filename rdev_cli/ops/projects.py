@@ -163,6 +163,7 @@ def set_(world: World, project: str, *, agent: str | None = None, model: str | N
 
     None leaves a value as it is, an empty one takes it away. NotFound for an agent that there is not.
     """
+    known.project(world, project)
     if agent:
         world.agents.named(agent)
     with world.store.transaction() as tx:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
     from rdev_cli.ports.vault import Vaults
@@ -73,6 +74,8 @@ class World(Protocol):
     def shelf(self) -> Shelf: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def premises(self) -> Premises: ...
     @property
     def clock(self) -> Clock: ...
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from typing import Any
 
     from rdev_cli.domain.command import Command, CommandState
@@ -47,6 +48,13 @@ class Writing(Protocol):
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write one line of the journal, chained to the last, in the name of the store's actor."""
+        ...
+
+    def prune(self, before: datetime) -> tuple[int, int, str]:
+        """Remove the journal's oldest lines, those written before a time; return how many, and seq and hash of the last of them.
+
+        That last one becomes the anchor: the chain begins after it. (0, the anchor) if there is nothing so old.
+        """
         ...
 
     def put_operation(self, operation: Operation) -> None: ...
@@ -114,6 +122,14 @@ class Store(Protocol):
 
     def last_event(self) -> int:
         """Return the seq of the newest line, 0 if there is none."""
+        ...
+
+    def prunable(self, before: datetime) -> tuple[int, int, str]:
+        """Return what `prune` would, changing nothing."""
+        ...
+
+    def compact(self) -> None:
+        """Give room that is not used any more back to the file system; Unavailable STATE_BUSY if others do not let go of it."""
         ...
 
     def unfinished(self, subject: str = "") -> Sequence[Operation]:

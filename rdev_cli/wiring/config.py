@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rdev_cli.adapters.shared.files import private_folder, write_whole
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.domain.values import shown
+from rdev_cli.domain.values import shown, tool, word
 
 if TYPE_CHECKING:
     from rdev_cli.domain.report import Check, Context, Setting
@@ -288,6 +288,10 @@ class Config:
             for key in ("path", "model"):
                 if not isinstance(entry.get(key, ""), str) or not entry.get(key, "").isprintable():
                     raise Invalid(f"{key} of agents.{agent} is no line of text", hint="write it in quotes", field="agents")
+            if entry.get("model"):
+                word(entry["model"], "model")
+            for one in entry.get("tools", []):
+                tool(one if isinstance(one, str) else "")
             for key in ("args", "variables", "tools"):
                 listed = entry.get(key, [])
                 if not isinstance(listed, list) or not all(isinstance(one, str) and "\0" not in one for one in listed):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
 
 
@@ -184,6 +185,14 @@ class Services:
         from rdev_cli.adapters.shelf import PackagedShelf
 
         return PackagedShelf()
+
+    @cached_property
+    def premises(self) -> "Premises":
+        """What rdev keeps on this machine, of every context."""
+        from rdev_cli.adapters.local.premises import LocalPremises
+
+        places = self.settings.folders
+        return LocalPremises(config=places.config, state=places.state, cache=places.cache)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

@@ -474,7 +474,7 @@ from pathlib import Path
 from rdev_cli.adapters.sqlite import database, migrations
 @migrations.steps()
 def m999_more(db):
-    "A second step, for these tests."
+    "One more step, for these tests."
     db.execute("create table more (id integer primary key) strict")
     db.execute("insert into more values (1)")
     print("half", flush=True)
@@ -549,7 +549,7 @@ def test_t_db_7_a_copy_that_was_cut_off_is_made_again(path: Path, store: SqliteS
     copy = opened(backup)
     assert copy.last_event() == 5
     copy.close()
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["state.db", f"state.db.before-{SCHEMA + 1}"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["state.db", backup.name]
 
 
 def test_t_db_7_a_newer_state_is_refused_with_the_versions(rdev: Rdev, project: str, home: Mapping[str, str]) -> None:

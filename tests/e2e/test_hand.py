@@ -63,16 +63,20 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("agent", "usage"): ("agent", "usage"),
     ("project", "set"): ("project", "set", "shop", "--model", "large"),
     ("completion",): ("completion", "bash"),
+    ("project", "sync"): ("project", "sync", "shop"),
     ("credential", "list"): ("credential", "list"),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
+    ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
     ("context", "list"): ("context", "list"),
     ("context", "show"): ("context", "show"),
     ("context", "view"): ("context", "view"),
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("doctor",): ("doctor",),
+    ("schema",): ("schema",),
+    ("uninstall",): ("uninstall", "--dry-run"),
     ("version",): ("version",),
 }
 RAW = {
@@ -96,6 +100,8 @@ LISTS = {
     ("context", "list"),
     ("context", "view"),
     ("doctor",),
+    ("schema",),
+    ("uninstall",),
 }
 # they need an agent (tests/e2e/test_agents.py), or a value (tests/e2e/test_credentials.py); the demo runs below
 UNTRIED = {("agent", "run"), ("claude",), ("demo",), *(("credential", verb) for verb in ("set", "import", "remove", "test"))}
@@ -138,7 +144,7 @@ def test_t_out_2_every_format_of_every_command_is_whole_and_alone_on_stdout(rdev
             elif form == "jsonl":
                 assert all(isinstance(json.loads(line), dict) for line in ran.stdout.splitlines()), where
             elif form == "name" and leaf not in RAW:
-                assert re.fullmatch(rb"([A-Za-z0-9_.:-]+\n)*", ran.stdout), where
+                assert re.fullmatch(rb"([A-Za-z0-9_.:/-]+\n)*", ran.stdout), where
                 assert b"None" not in ran.stdout, where
             elif leaf not in RAW and leaf not in (("ps",), ("agent", "usage"), ("credential", "list")):
                 assert ran.stdout.endswith(b"\n") and b"\x1b" not in ran.stdout and b"{'" not in ran.stdout and b"['" not in ran.stdout, (  # noqa: PT018
@@ -366,7 +372,7 @@ def test_help_is_everywhere_on_stdout_and_fits_narrow_terminals(rdev: Rdev) -> N
 
 
 def test_rdev_alone_shows_what_there_is(rdev: Rdev) -> None:
-    for typed in ((), ("project",), ("command",), ("context",)):
+    for typed in ((), ("project",), ("command",), ("journal",), ("context",)):
         ran = rdev(*typed)
         assert (ran.returncode, ran.stdout) == (2, b"")
         assert ran.stderr.startswith(b"Usage: rdev")

@@ -36,6 +36,16 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "NUMBER": (2,),
     "NAME=PATH": (2,),
     "NAME.VAR=VALUE": (2,),
+    "NAME=MODEL": (2,),
+    "NAME=TOOL,TOOL": (2,),
+    "NAME=KIND": (2,),
+    "NAME=WORD,WORD": (2,),
+    "NAME=VAR,VAR": (2,),
+    "AGENT": (2,),
+    "SHELL": (2,),
+    "-": (2,),
+    "FILE|-": (2, 3, 4, 6),
+    "DURATION|DATE": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -44,19 +54,55 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "git project": ((2, 125), ()),
     "demo --agent": ((3,), ("",)),  # empty: what is here
     "context set --show": ((2,), ("",)),  # empty: none
+    "project create --agent": ((2, 3), ("",)),  # empty: the context's
+    "project create --model": ((2,), ("",)),  # empty: the agent's own choice
+    "project set --agent": ((2, 3), ()),
+    "project set --model": ((2, 3), ()),  # 3: there is no such project here
+    "project set --description": ((2, 3), ()),
+    "agent run --model": ((2, 3), ()),
+    "agent run --tools": ((2, 3), ()),
+    "agent run --conversation": ((2, 3), ()),
+    "agent run prompt": ((2, 3), ()),
+    "claude --model": ((2, 3), ()),
+    "claude --tools": ((2, 3), ()),
+    "claude --conversation": ((2, 3), ()),
+    "schema name": ((2, 3), ()),
+    **{
+        f"{command} --{flag}-file": ((2, 3, 4, 6), ())
+        for command, flag in (
+            ("agent run", "passphrase"),
+            ("claude", "passphrase"),
+            ("credential set", "passphrase"),
+            ("credential set", "from"),
+            ("credential import", "passphrase"),
+            ("credential test", "passphrase"),
+        )
+    },
 }
 # parameters that take any text, each with the test that holds what becomes of it
 TEXTS = {
     "project create --description": "test_a_description_is_one_line_of_text_and_runs_nothing",
-    "claude prompt": "test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given",
-    "claude --model": "test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given",
+    "claude prompt": "test_t_shell_1_a_prompt_reaches_the_agent_as_it_was_given",
     "shell line": "test_t_shell_1_a_line_of_sh_is_one_word_to_rdev",
     "--log-file": "test_a_log_file_has_the_name_that_was_given_and_no_other",
 }
 # a form that a value must have beside its name: what is tried is put in here
-FORMS = {"NAME=PATH": ("{}=/bin/sh", "claude={}"), "NAME.VAR=VALUE": ("claude.{}=x", "{}.A=x")}
+FORMS = {
+    "NAME=PATH": ("{}=/bin/sh", "claude={}"), "NAME.VAR=VALUE": ("claude.{}=x", "{}.A=x"), "NAME=MODEL": ("{}=m", "claude={}"),
+    "NAME=TOOL,TOOL": ("{}=Read", "claude={}"), "NAME=KIND": ("{}=lines", "claude={}"), "NAME=WORD,WORD": ("{}=x",), "NAME=VAR,VAR": ("{}=A",),
+}  # fmt: skip
 # what stands in the arguments that are not being tried
-GIVEN = {"project": "ok", "command": "cmd_00000000000000000000", "name": "local", "prompt": "do it", "line": "touch P"}
+GIVEN = {
+    "stdin": "-",
+    "agent": "claude",
+    "shell": "bash",
+    "file": "nowhere.env",
+    "project": "ok",
+    "command": "cmd_00000000000000000000",
+    "name": "local",
+    "prompt": "do it",
+    "line": "touch P",
+}
 TAILED = ("exec", "git")
 
 
@@ -153,18 +199,16 @@ def test_a_log_file_has_the_name_that_was_given_and_no_other(rdev: Rdev, tmp_pat
     assert not (tmp_path / "P").exists()
 
 
-def test_t_shell_1_a_prompt_and_a_model_reach_the_agent_as_they_were_given(rdev: Rdev, tmp_path: Path) -> None:
+def test_t_shell_1_a_prompt_reaches_the_agent_as_it_was_given(rdev: Rdev, tmp_path: Path) -> None:
     agent = tmp_path / "claude"
     agent.write_text(f"""#!/bin/sh
-for word; do case $word in --model=*) printf '%s' "${{word#*=}}" >{tmp_path}/model ;; esac; done
 cat >{tmp_path}/prompt
 """)
     agent.chmod(0o755)
     assert rdev("context", "set", "local", "--isolation", "none", "--agent-path", f"claude={agent}").returncode == 0
     assert rdev("project", "create", "shop").returncode == 0
     for text in [*(text for text in WORST if text), "-rf", "--model", "'\"\\%s"]:
-        rdev("claude", "shop", "--no-commit", f"--model={text}", "--", f"say {text}")
-        assert (tmp_path / "model").read_bytes() == os.fsencode(text)
+        rdev("claude", "shop", "--no-commit", "--", f"say {text}")
         assert (tmp_path / "prompt").read_bytes() == f"say {text}".encode("utf-8", "replace")
     assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
 

@@ -7,6 +7,7 @@ CREATE INDEX events_by_subject on events (subject, seq);
 CREATE TABLE idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict;
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
+CREATE TABLE journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE leases (name text primary key, owner text not null, attempt integer not null, until real not null, holder text not null) strict;
 CREATE TABLE operations (id text primary key, kind text not null, subject text not null, state text not null, spec text not null, actor text not null, created_at text not null) strict;

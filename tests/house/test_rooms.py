@@ -60,7 +60,7 @@ TOUCHES = {
     "rename", "replace", "iterdir", "glob", "rglob", "scandir", "listdir", "stat", "lstat", "exists", "is_file", "is_dir", "copyfile", "copy",
     "TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile", "TemporaryDirectory", "mkstemp", "mkdtemp",
 }  # fmt: skip
-PURE = {"replace"}  # of a dataclass or a text; of files it is os.replace
+PURE = {"replace", "remove"}  # of a dataclass, a text, a list or a port; of files it is os.replace, os.remove
 
 
 def test_the_core_touches_no_file_but_by_a_port_or_with_a_reason() -> None:

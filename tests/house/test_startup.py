@@ -97,7 +97,7 @@ def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project
     assert not _found(modules - _START, SLOW)
 
 
-@pytest.mark.parametrize("argv", [("version",), ("--help",), ("project", "--help"), ("exec", "--help")])
+@pytest.mark.parametrize("argv", [("version",), ("schema",), ("--help",), ("project", "--help"), ("exec", "--help")])
 def test_words_need_no_state(loads: Loads, argv: tuple[str, ...]) -> None:
     assert not _found(loads(*argv), HEAVY | STATE)
 

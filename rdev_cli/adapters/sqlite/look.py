@@ -20,8 +20,8 @@ def look(database: Database) -> list[Check]:
         keys = connection.execute("pragma foreign_key_check").fetchall()
         connection.execute("begin")  # lines and head as they were at one moment: somebody may be writing
         try:
-            head = connection.execute("select seq, hash from journal_head").fetchone()
-            broken = _first_break(connection, head) if head else "the journal's head is missing"
+            head, anchor = (connection.execute(f"select seq, hash from journal_{end}").fetchone() for end in ("head", "anchor"))  # noqa: S608
+            broken = _first_break(connection, head, anchor) if head and anchor else "the journal's head or anchor is missing"
         finally:
             connection.execute("rollback")
     version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
@@ -49,7 +49,11 @@ def look(database: Database) -> list[Check]:
             found=f"{'; '.join(sound[:3])}, {len(keys)} rows without their owner",
             hint=f"keep a copy of {database.path} and restore a backup",
         ),
-        Check(name="journal.chain", verdict=Verdict.OK, found=f"{head[0]} lines, unbroken")
+        Check(
+            name="journal.chain",
+            verdict=Verdict.OK,
+            found=f"{head[0] - anchor[0]} lines, unbroken{f'; {anchor[0]} before them were pruned' if anchor[0] else ''}",
+        )
         if not broken
         else Check(
             name="journal.chain",
@@ -60,9 +64,9 @@ def look(database: Database) -> list[Check]:
     ]
 
 
-def _first_break(connection: sqlite3.Connection, head: Sequence[Any]) -> str:
-    """Return where the chain breaks, empty if it holds from the first line to the head."""
-    previous, expected = GENESIS, 1
+def _first_break(connection: sqlite3.Connection, head: Sequence[Any], anchor: Sequence[Any]) -> str:
+    """Return where the chain breaks, empty if it holds from the anchor to the head."""
+    expected, previous, told = anchor[0] + 1, anchor[1], anchor[0] == 0 and anchor[1] == GENESIS
     for row in connection.execute("select * from events order by seq"):
         try:
             event = event_of(row)
@@ -75,6 +79,7 @@ def _first_break(connection: sqlite3.Connection, head: Sequence[Any]) -> str:
         ):
             return f"line {event.seq} was changed"
         previous, expected = event.hash, expected + 1
+        told |= event.kind == "journal.pruned" and (event.data["through"], event.data["hash"]) == tuple(anchor)
     if (expected - 1, previous) != tuple(head):
         return f"the journal ends at line {expected - 1}, but line {head[0]} was written"
-    return ""
+    return "" if told else f"the lines up to {anchor[0]} were removed, and no line says who pruned them"

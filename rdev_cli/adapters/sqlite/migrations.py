@@ -63,6 +63,13 @@ def m002_credentials(db: Database) -> None:
 
 
 @steps()
+def m003_anchor(db: Database) -> None:
+    """Where the journal's chain begins: the last line that was pruned, by its seq and hash."""
+    db.execute("create table journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict")
+    db.execute(f"insert into journal_anchor values (1, 0, '{'0' * 64}')")  # noqa: S608 -- our own text
+
+
+@steps()
 def m004_agents(db: Database) -> None:
     """Which agent and model a project is worked on with."""
     db.execute("alter table projects add column agent text not null default ''")

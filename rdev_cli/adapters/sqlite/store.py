@@ -14,6 +14,7 @@ from rdev_cli.domain.errors import Conflict
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from rdev_cli.adapters.sqlite.database import Database
     from rdev_cli.domain.command import Command, CommandState
@@ -81,6 +82,13 @@ class SqliteWriting(Leases):
         )
         self._connection.execute("update journal_head set seq = ?, hash = ?", [seq + 1, line])
 
+    def prune(self, before: datetime) -> tuple[int, int, str]:
+        count, through, line = _older(self._connection, before)
+        if count:
+            self._connection.execute("delete from events where seq <= ?", [through])
+            self._connection.execute("update journal_anchor set seq = ?, hash = ?", [through, line])
+        return count, through, line
+
     def put_operation(self, operation: Operation) -> None:
         self._connection.execute(
             "insert into operations values (?, ?, ?, ?, ?, ?, ?)",
@@ -114,6 +122,16 @@ class SqliteWriting(Leases):
 def _parsed(connection: sqlite3.Connection, command: str) -> int:
     row = connection.execute("select parsed from commands where id = ?", [command]).fetchone()
     return int(row[0]) if row else 0
+
+
+def _older(connection: sqlite3.Connection, before: datetime) -> tuple[int, int, str]:
+    """Return how many lines from the first on are older, and the last of them; a line behind a younger one is not among them."""
+    # a clock may have been put back: what counts is the first line that is young enough to stay
+    (young,) = connection.execute("select min(seq) from events where at >= ?", [stamp(before)]).fetchone()
+    row = connection.execute("select seq, hash from events where ? is null or seq < ? order by seq desc limit 1", [young, young]).fetchone()
+    if row is None:
+        return 0, *connection.execute("select seq, hash from journal_anchor").fetchone()
+    return connection.execute("select count(*) from events where seq <= ?", [row[0]]).fetchone()[0], *row
 
 
 def _project(connection: sqlite3.Connection, name: str) -> Project | None:
@@ -206,6 +224,14 @@ class SqliteStore:
     def last_event(self) -> int:
         with self._database.reading() as connection:
             return int(connection.execute("select seq from journal_head").fetchone()[0])
+
+    def prunable(self, before: datetime) -> tuple[int, int, str]:
+        with self._database.reading() as connection:
+            return _older(connection, before)
+
+    def compact(self) -> None:
+        with self._database.reading() as connection:
+            connection.execute("vacuum")
 
     def unfinished(self, subject: str = "") -> Sequence[Operation]:
         with self._database.reading() as connection:

@@ -7,7 +7,7 @@ import typer
 from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, asked, run
 from rdev_cli.faces.cli.face import Placed, checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
@@ -79,5 +79,6 @@ def usage(
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="DURATION", help="Only runs that began within so long: 8h, 30d.")] = None,
 ) -> None:
-    found = agents.usage(hand(ctx).world(), project=project or "", since_seconds=duration(since, "since"))
+    chosen = "" if project is None else one(ctx, project)
+    found = agents.usage(hand(ctx).world(), project=chosen, since_seconds=duration(since, "since"))
     show(ctx, found, empty="no agent has run yet")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import OPEN, CommandKind, status
 from rdev_cli.domain.errors import Invalid, TimedOut
 from rdev_cli.domain.values import id_like, shown
@@ -100,7 +100,9 @@ def attach(
         streams = live.lines(world, found, stdout=offset, stderr=stderr_offset)
     found = live.follow(here, world, found, streams, own=False, limit=limit)
     if here.output == "jsonl":
-        emit(to_json({"type": "ended", **plain(found)}))
+        from rdev_cli.domain.lines import ended  # noqa: PLC0415 -- only for who reads lines
+
+        emit(to_json(ended(found)))
     elif not here.human:
         show(ctx, commands.output(world, found))
     else:

@@ -43,6 +43,7 @@ def completion(
     if hand(ctx).human or hand(ctx).output == "name":
         write(sys.stdout, found)
         return
-    from rdev_cli.faces.cli.show import show  # noqa: PLC0415 -- a document needs more than a script does
+    from rdev_cli.domain.answers import CompletionScript  # noqa: PLC0415 -- a document needs more than a script does
+    from rdev_cli.faces.cli.show import show  # noqa: PLC0415
 
-    show(ctx, {"shell": shell, "script": found})
+    show(ctx, CompletionScript(shell=shell, script=found))

@@ -10,6 +10,7 @@ import typer
 from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import RdevError, Unavailable
+from rdev_cli.domain.lines import Demo
 from rdev_cli.domain.project import Project, ProjectSpec
 from rdev_cli.domain.values import Secret
 from rdev_cli.faces.cli.face import Hand, Placed, clean, hand, noun, say, write
@@ -94,7 +95,7 @@ def demo(
     if here.human:
         _next(project if keep else None)
     else:
-        show(ctx, {"project": name, "agent": chosen, "command": command, "kept": keep})
+        show(ctx, Demo(project=name, agent=chosen, command=command, kept=keep))
 
 
 def _work(here: Hand, world: "Services", project: Project, agent: str) -> Command:

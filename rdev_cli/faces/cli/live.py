@@ -5,7 +5,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -101,16 +101,18 @@ def lines(world: "Services", command: Command, *, stdout: int = 0, stderr: int =
     return pair[0], pair[1]
 
 
-def to_events(command: Command, stream: str, after: Callable[[int, str], str]) -> Callable[[int, int, int, bool], int]:
+def to_events(
+    command: Command, stream: Literal["stdout", "stderr"], after: Callable[[int, str], str]
+) -> Callable[[int, int, int, bool], int]:
     """Return what tells bytes of a spool as JSON lines, never splitting a UTF-8 character."""
+    from rdev_cli.domain.lines import OutputLine  # noqa: PLC0415 -- only for who reads lines
 
     def move(fd: int, offset: int, count: int, last: bool) -> int:
         data = os.pread(fd, min(count, 1 << 16), offset)
         # half a character waits for its other half, but not for ever
         ready = whole(data) or (data if last else b"")
         if ready:
-            place = {"command": command.id, "stream": stream, "offset": offset, "id": after(offset + len(ready), stream)}
-            emit(to_json({"type": "output", **place, "data": ready}))
+            emit(to_json(OutputLine(command=command.id, stream=stream, offset=offset, id=after(offset + len(ready), stream), data=ready)))
         return len(ready)
 
     return move

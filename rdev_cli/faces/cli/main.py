@@ -29,10 +29,13 @@ TREE: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List the commands that run."),
     "logs": ("logs", "Show the output of a project's newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
+    "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),
     "completion": ("completion", "Print the completion script of a shell: commands, options and live names at Tab."),
+    "schema": ("schema", "Show the JSON Schema of a document that rdev prints."),
+    "uninstall": ("uninstall", "Remove everything that rdev keeps on this machine, in every context."),
     "version": ("version", "Show the version."),
 }
 _TAILED = ("exec", "git")  # what stands after their `--` is the command's own and is not looked at
@@ -119,9 +122,10 @@ def _wanted(argv: Sequence[str]) -> str:
 def tell(error: RdevError, form: str) -> None:
     """Print an error: words for a person, a document for a program; always on stderr."""
     if form in ("json", "jsonl", "yaml"):
+        from rdev_cli.domain.answers import ErrorDocument, Problem  # noqa: PLC0415
         from rdev_cli.domain.codec import to_json  # noqa: PLC0415
 
-        body = {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
+        body = ErrorDocument(error=Problem(code=error.code, message=error.message, hint=error.hint, context=error.context))
         with contextlib.suppress(OSError):
             sys.stderr.buffer.write((to_json(body) + "\n").encode())
             sys.stderr.flush()

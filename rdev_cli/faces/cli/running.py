@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import Command, CommandKind, ExecSpec, status
 from rdev_cli.faces.cli.face import Hand, say, write
 from rdev_cli.faces.cli.show import emit, show
@@ -72,7 +72,9 @@ def run(
         if screen is not None:
             screen.restore()
     if here.output == "jsonl":
-        emit(to_json({"type": "ended", **plain(command)}))
+        from rdev_cli.domain.lines import ended  # noqa: PLC0415 -- only for who reads lines
+
+        emit(to_json(ended(command)))
     elif not here.human:
         show(ctx, commands.output(world, command))
     else:

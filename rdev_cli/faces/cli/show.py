@@ -1,7 +1,7 @@
 """How an answer is printed: one JSON for all, tables and cards (tables.py) for people."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -13,9 +13,7 @@ from rdev_cli.faces.cli.face import hand, send, unwritable, write
 
 def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
-    if isinstance(value, Mapping):
-        return str(value.get("id") or value.get("name") or value["project"])
-    for field in ("name", "id", "seq", "agent"):
+    for field in ("name", "id", "seq", "agent", "through", "shell"):
         if hasattr(value, field):
             return str(getattr(value, field))
     return str(value.project if isinstance(value.project, str) else value.project.name)

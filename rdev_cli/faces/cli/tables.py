@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, to_json
-from rdev_cli.domain.values import spoken
+from rdev_cli.domain.values import sized, spoken
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
@@ -239,6 +239,14 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("USED BY", False, lambda c: ", ".join(c.used_by) or "-"),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
+    "Holding": (
+        ("FATE", False, lambda h: h.fate.value),
+        ("KIND", False, lambda h: h.kind),
+        ("CONTEXT", False, lambda h: h.context),
+        ("SIZE", False, lambda h: sized(h.bytes) if h.bytes else ""),
+        ("NAME", False, lambda h: h.name + (f" ({h.reason})" if h.reason else "")),
+    ),
+    "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (
         ("CHECK", False, lambda c: c.name),
         ("", False, lambda c: c.verdict.value),

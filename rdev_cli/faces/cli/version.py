@@ -16,6 +16,7 @@ def version(ctx: typer.Context) -> None:
     if hand(ctx).human or hand(ctx).output == "name":
         sys.stdout.write(f"rdev {__version__}\n" if hand(ctx).human else f"{__version__}\n")
         return
-    from rdev_cli.faces.cli.show import show  # noqa: PLC0415 -- a document needs more than a line does
+    from rdev_cli.domain.answers import Version  # noqa: PLC0415 -- a document needs more than a line does
+    from rdev_cli.faces.cli.show import show  # noqa: PLC0415
 
-    show(ctx, {"version": __version__, "python": platform.python_version()})
+    show(ctx, Version(version=__version__, python=platform.python_version()))

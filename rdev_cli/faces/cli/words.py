@@ -27,10 +27,13 @@ GROUPS: dict[str, dict[str, str]] = {
         'ps': 'List the commands that run.',
         'logs': "Show the output of a project's newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
+        'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
         'completion': 'Print the completion script of a shell: commands, options and live names at Tab.',
+        'schema': 'Show the JSON Schema of a document that rdev prints.',
+        'uninstall': 'Remove everything that rdev keeps on this machine, in every context.',
         'version': 'Show the version.',
     },
     'project': {
@@ -55,6 +58,9 @@ GROUPS: dict[str, dict[str, str]] = {
         'output': 'Show what a command printed so far.',
         'attach': "Follow a command's output from any byte on, and return its outcome.",
         'cancel': 'Stop a command: TERM to its whole group, five seconds of grace, then KILL.',
+    },
+    'journal': {
+        'prune': "Remove the journal's lines from before a time, and leave an anchor for its chain.",
     },
     'credential': {
         'set': 'Keep a value under a name, for the agents that take a variable of that name.',
@@ -97,6 +103,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'ps': (),
     'logs': ('project',),
     'events': (),
+    'journal prune': (),
     'credential set': ('', ''),
     'credential list': (),
     'credential import': ('files',),
@@ -109,6 +116,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'context set': ('context',),
     'doctor': (),
     'completion': ('|bash|zsh|fish|powershell',),
+    'schema': ('',),
+    'uninstall': (),
     'version': (),
 }
 OPTIONS: dict[str, tuple[Option, ...]] = {
@@ -226,6 +235,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--subject',), 'project', 'Only what is about this.'),
         (('--limit',), '', 'At most so many (the newest, without --after).'),
     ),
+    'journal prune': (
+        (('--before',), '', 'How long ago, or a date (in UTC).'),
+        (('--yes', '-y'), None, 'Do not ask.'),
+        (('--dry-run',), None, 'Print what would be removed.'),
+    ),
     'credential set': (
         (('--from-file',), 'files', 'Read the value from a file.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
@@ -263,6 +277,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'completion': (),
+    'schema': (),
+    'uninstall': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+        (('--dry-run',), None, 'Print what would be removed.'),
+        (('--keep-config',), None, 'Leave the settings.'),
+    ),
     'version': (),
 }
 TAILED = ('exec', 'git')  # what stands after their `--` is another program's

@@ -5,7 +5,7 @@ from typing import TextIO
 
 import typer
 
-from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import Command, CommandState
 from rdev_cli.domain.event import Event
 from rdev_cli.faces.cli.face import Hand, clean, say, write
@@ -52,7 +52,9 @@ def look(ctx: typer.Context, here: Hand, command: Command, *, own: bool = True, 
     world = here.world()
     command = watch(here, world, command, own=own, limit=limit)
     if here.output == "jsonl":
-        emit(to_json({"type": "ended", **plain(command)}))
+        from rdev_cli.domain.lines import ended  # noqa: PLC0415 -- only for who reads lines
+
+        emit(to_json(ended(command)))
     elif not here.human:
         show(ctx, command)
     else:

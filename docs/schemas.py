@@ -1,0 +1,272 @@
+"""JSON Schemas (2020-12) of what rdev prints, made from the types of the domain.
+
+An answer may get new fields, and a kind of event may be new: a schema refuses neither.
+"""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from rdev_cli.domain.agent import AgentEventKind, AgentInfo
+from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
+from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
+from rdev_cli.domain.credential import Credential
+from rdev_cli.domain.event import Event, Pruning
+from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
+from rdev_cli.domain.page import Page
+from rdev_cli.domain.premises import Holding
+from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
+from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.domain.usage import ProjectShown, Usage
+
+# What each schema is of, and how such a document is asked for.
+DOCUMENTS: dict[str, tuple[Any, str]] = {
+    "agent": (AgentInfo, "an agent, and what it would run with: rdev agent show -o json"),
+    "agent-list": (Sequence[AgentInfo], "rdev agent list -o json"),
+    "check": (Check, "one thing that the doctor looked at"),
+    "check-list": (Sequence[Check], "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json"),
+    "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
+    "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
+    "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),
+    "completion": (CompletionScript, "rdev completion SHELL -o json"),
+    "context": (Context, "a named place to work: rdev context show -o json"),
+    "context-list": (Sequence[Context], "rdev context list -o json"),
+    "credential": (Credential, "a credential without its value: rdev credential set -o json"),
+    "credential-list": (Sequence[Credential], "rdev credential list -o json, rdev credential import -o json"),
+    "demo": (Demo, "rdev demo -o json"),
+    "ended-line": (EndedLine, "the last line of a command that was followed: rdev exec -o jsonl, rdev command attach -o jsonl"),
+    "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
+    "event": (Event, "a line of the journal: rdev events -o jsonl, rdev claude -o jsonl"),
+    "event-list": (Page[Event], "rdev events -o json"),
+    "holding": (Holding, "something that rdev keeps on this machine"),
+    "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
+    "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
+    "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
+    "project-list": (Sequence[Project], "rdev project list -o json"),
+    "project-shown": (ProjectShown, "a project and what agents have used on it: rdev project show -o json"),
+    "project-sync": (ProjectSync, "rdev project sync -o json"),
+    "project-status": (ProjectStatus, "rdev project status -o json"),
+    "pruning": (Pruning, "rdev journal prune -o json"),
+    "schema": (SchemaEntry, "a document that has a schema, and how it is asked for"),
+    "schema-list": (Sequence[SchemaEntry], "rdev schema -o json"),
+    "setting": (Setting, "a setting and where its value came from"),
+    "setting-list": (Sequence[Setting], "rdev context view -o json"),
+    "usage": (Usage, "what runs of an agent have used"),
+    "usage-list": (Sequence[Usage], "rdev agent usage -o json"),
+    "version": (Version, "rdev version -o json"),
+}
+# Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.
+BYTES = {
+    "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
+     "ProjectCreated.repository",
+    "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
+}  # fmt: skip
+
+
+# what the journal's lines hold
+
+
+class ProjectRequested(TypedDict):
+    """A project shall be made."""
+
+    id: str
+    source: str
+
+
+class ProjectCreated(TypedDict):
+    """A project is there."""
+
+    id: str
+    repository: str
+    pod: str
+
+
+class ProjectNamed(TypedDict):
+    """What happened to a project."""
+
+    id: str
+
+
+class ProjectChanged(TypedDict):
+    """What a project says of itself now; what was left as it was is left out."""
+
+    id: str
+    agent: NotRequired[str]
+    model: NotRequired[str]
+    description: NotRequired[str]
+
+
+class ProjectSynced(TypedDict):
+    """Where repository and work tree met."""
+
+    commit: str
+    brought_in: bool
+    branch: str
+
+
+class CredentialMoved(TypedDict):
+    """Where a credential is kept, or was."""
+
+    place: str
+
+
+class NotWhole(TypedDict):
+    """Steps that could not be undone, or not be done."""
+
+    operation: str
+    left: list[str]
+
+
+class CommandStarted(TypedDict):
+    """A command was started; long words, and more than twenty, are cut."""
+
+    project: str
+    kind: CommandKind
+    argv: list[str]
+    agent: str
+
+
+class CommandSettled(TypedDict):
+    """How a command ended."""
+
+    project: str
+    exit_code: int | None
+    reason: str
+    duration_ms: int | None
+
+
+class CommitMoved(TypedDict):
+    """Where an agent's commit went, or what kept it back."""
+
+    commit: str
+    branch: str
+    trouble: str
+
+
+class AgentTold(TypedDict):
+    """What an agent said or did; what is empty is left out."""
+
+    offset: int
+    text: NotRequired[str]
+    tool: NotRequired[str]
+    target: NotRequired[str]
+    failed: NotRequired[bool]
+    session: NotRequired[str]
+    model: NotRequired[str]
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cost_usd: NotRequired[float]
+
+
+class JournalPruned(TypedDict):
+    """What was removed of the journal: so many lines, up to one with that seq and hash."""
+
+    before: str
+    count: int
+    through: int
+    hash: str
+
+
+SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
+EVENTS: dict[str, Any] = {
+    "project.requested": ProjectRequested,
+    "project.created": ProjectCreated,
+    "project.changed": ProjectChanged,
+    "project.synced": ProjectSynced,
+    "credential.set": CredentialMoved,
+    "credential.removed": CredentialMoved,
+    "project.undone": ProjectNamed,
+    "project.undo_failed": NotWhole,
+    "project.delete_requested": ProjectNamed,
+    "project.delete_failed": NotWhole,
+    "project.deleted": ProjectNamed,
+    "command.started": CommandStarted,
+    **{f"command.{state.value}": CommandSettled for state in SETTLED},
+    "commit.delivered": CommitMoved,
+    "commit.kept": CommitMoved,
+    "journal.pruned": JournalPruned,
+    **{kind.value: AgentTold for kind in AgentEventKind},
+}
+
+
+# from types to schemas
+
+_PLAIN: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"}, bool: {"type": "boolean"}, int: {"type": "integer"}, float: {"type": "number"}, bytes: {"type": "string"},
+    type(None): {"type": "null"}, datetime: {"type": "string", "format": "date-time"}, Any: {},
+}  # fmt: skip
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+_NULL = {"type": "null"}
+
+
+def of(hint: Any, below: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a type; the things that it refers to are put into `below`."""
+    if hint in _PLAIN:
+        return dict(_PLAIN[hint])
+    if isinstance(hint, NewType):
+        return of(hint.__supertype__, below)
+    origin, given = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"type": "string", "enum": list(given)}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [of(one, below) for one in given]}
+    if origin is Page:
+        return _page(given[0], below, {"anyOf": [{"type": "string"}, _NULL]})
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object"}
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return {"type": "array", "items": of(given[0], below)}
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"type": "string", "enum": [one.value for one in hint]}
+    if is_typeddict(hint):
+        return _object(hint, get_type_hints(hint), below, needed=hint.__required_keys__)
+    if is_dataclass(hint):
+        name = getattr(hint, "__name__", "")
+        if name not in below:
+            below[name] = {}  # it may refer to itself
+            hints = get_type_hints(hint)
+            below[name] = _object(hint, {f.name: hints[f.name] for f in fields(hint)}, below, needed=frozenset(hints))
+            if hint is Event:
+                below[name]["allOf"] = [_kind(kind, data, below) for kind, data in EVENTS.items()]
+        return {"$ref": f"#/$defs/{name}"}
+    raise TypeError(f"no schema for {hint}")
+
+
+def _object(cls: Any, hints: Mapping[str, Any], below: dict[str, Any], *, needed: frozenset[str]) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    always, either = [], []
+    for name, hint in hints.items():
+        properties[name] = of(hint, below)
+        if hint is bytes or f"{cls.__name__}.{name}" in BYTES:
+            twin = f"{name}_b64"
+            properties[twin] = dict(_BASE64) if properties[name]["type"] == "string" else {"type": "array", "items": dict(_BASE64)}
+            either.append({"oneOf": [{"required": [name]}, {"required": [twin]}]})
+        elif name in needed:
+            always.append(name)
+    made: dict[str, Any] = {"type": "object", "description": " ".join((cls.__doc__ or "").split("\n\n")[0].split())}
+    return {**made, "properties": properties, "required": sorted(always), **({"allOf": either} if either else {})}
+
+
+def _kind(kind: str, data: Any, below: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {"kind": {"const": kind}}}, "then": {"properties": {"data": of(data, below)}}}
+
+
+def _page(item: Any, below: dict[str, Any], following: dict[str, Any]) -> dict[str, Any]:
+    properties = {"items": {"type": "array", "items": of(item, below)}, "next": following}
+    return {"type": "object", "properties": properties, "required": ["items", "next"]}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return each document's schema by its name."""
+    made = {}
+    for name, (hint, what) in DOCUMENTS.items():
+        below: dict[str, Any] = {}
+        many = get_origin(hint) is not Page and get_origin(hint) is not None
+        body = _page(get_args(hint)[0], below, dict(_NULL)) if many else of(hint, below)
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:rdev:schema:{name}", "title": name}
+        made[name] = {**head, "description": what, **body, **({"$defs": below} if below else {})}
+    return made

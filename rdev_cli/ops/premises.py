@@ -1,0 +1,160 @@
+"""What rdev keeps on this machine: how much of it there is, what nobody needs any more, and all of it gone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
+
+from rdev_cli.domain.errors import Partial, Unavailable
+from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
+from rdev_cli.domain.report import Check, Verdict
+from rdev_cli.domain.values import sized
+from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ports import World
+
+BUDGET = 10 << 30  # bytes that rdev may take before the doctor warns
+FREE = 1 << 30  # bytes that must be free where the state is
+YOUNG = 3600  # seconds in which a thing without a record may be that of a command at work
+_WORDS = (("pods", PartKind.POD), ("repositories", PartKind.REPOSITORY), ("output", PartKind.OUTPUT), ("records", PartKind.STATE))
+SHOWN = 20  # leftovers that the doctor names one by one
+
+
+def look(world: World) -> Sequence[Check]:
+    """Return what the doctor says about rdev's own things: tools, files, the disk, and what has no record any more."""
+    parts = world.premises.parts()  # before the records: what is made meanwhile has its record first
+    current = next(context.name for context in world.settings.contexts() if context.current)
+    return [*world.premises.checks(), disk(parts, world.premises.room(), current), *_leftovers(world, parts, current)]
+
+
+def disk(parts: Sequence[Part], free: int, current: str) -> Check:
+    """Judge what rdev takes of the disk, in bytes, and name the command that frees most of it."""
+    sums = {kind: sum(part.bytes for part in parts if part.kind is kind) for kind in PartKind}
+    total = sum(sums.values())
+    words = ", ".join(f"{word} {sized(sums[kind])}" for word, kind in _WORDS)
+    found = f"{sized(total)} ({words}); {sized(free)} are free"
+    if total <= BUDGET and free >= FREE:
+        return Check(name="disk", verdict=Verdict.OK, found=found)
+    most = max(sums, key=lambda kind: sums[kind])
+    biggest = max((part for part in parts if part.kind is most), key=lambda part: part.bytes, default=None)
+    why = f"rdev takes more than {sized(BUDGET)}" if total > BUDGET else f"less than {sized(FREE)} is free"
+    return Check(name="disk", verdict=Verdict.WARNING, found=f"{why}: {found}", hint=_frees(biggest, current) if biggest else "")
+
+
+def _frees(part: Part, current: str) -> str:
+    name = part.path.rpartition("/")[2]
+    where = f" --context {part.context}" if part.context and part.context != current else ""
+    if part.foreign:
+        return f"{quote(part.path)} is not rdev's: move it away"
+    if part.kind is PartKind.POD and name.startswith("rdev-"):
+        return f"rdev project delete {name[5:-9]}{where} frees {sized(part.bytes)}"
+    if part.kind is PartKind.REPOSITORY and name.endswith(".git"):
+        return f"rdev project delete {name[:-4]}{where} frees {sized(part.bytes)}"
+    if part.kind is PartKind.STATE:
+        return f"rdev journal prune --before 30d{where}"
+    if part.running:
+        return f"rdev command cancel {name}{where}"
+    return f"rm -r {quote(part.path)} frees {sized(part.bytes)}"
+
+
+def _leftovers(world: World, parts: Sequence[Part], current: str) -> Sequence[Check]:
+    try:
+        projects = world.store.projects()
+        ids, pods, repositories = {str(p.id) for p in projects}, {p.pod for p in projects}, {f"{p.name}.git" for p in projects}
+        left = [part for part in parts if part.context in ("", current) and _loose(world, part, ids, pods | repositories)]
+    except Unavailable:
+        return []  # the state itself cannot be read, which has a line of its own
+    found = [
+        Check(name=f"leftover.{part.kind.value}", verdict=Verdict.WARNING, found=_told(part), hint=_ends(part)) for part in left[:SHOWN]
+    ]
+    if len(left) > SHOWN:
+        more = f"{len(left) - SHOWN} more, {sized(sum(part.bytes for part in left[SHOWN:]))}"
+        found.append(Check(name="leftover", verdict=Verdict.WARNING, found=more, hint="end those above, then ask again"))
+    return found or [Check(name="leftover", verdict=Verdict.OK, found="everything has its record")]
+
+
+def _loose(world: World, part: Part, ids: set[str], names: set[str]) -> bool:
+    name = part.path.rpartition("/")[2]
+    if part.foreign:
+        return part.kind is not PartKind.CONFIG  # a link to a file of settings is the user's own way
+    if part.kind not in (PartKind.POD, PartKind.REPOSITORY, PartKind.OUTPUT) or part.running:
+        return False
+    if name.startswith(("run_", ".probe-")):
+        return part.seconds > YOUNG
+    if part.kind is PartKind.OUTPUT:
+        return name not in {command.id for command in world.store.find_commands(name)}
+    return name.partition("-")[2] not in ids if name.startswith(".") else name not in names
+
+
+def _told(part: Part) -> str:
+    if part.foreign:
+        return f"{part.path}: {part.foreign}"
+    whose = {PartKind.POD: "no project has this pod", PartKind.REPOSITORY: "no project has this repository"}
+    return f"{part.path}: {whose.get(part.kind, 'no command has this output')} ({sized(part.bytes)})"
+
+
+def _ends(part: Part) -> str:
+    path = quote(part.path)
+    if part.foreign:
+        return f"look at it, and move it away: {path}"
+    return f"chmod -R u+rwX {path} && rm -r {path}" if part.kind is PartKind.POD else f"rm -r {path}"
+
+
+def plan(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
+    """Return what `remove` would end, remove and leave, changing nothing."""
+    return _holdings(world.premises.parts(), keep_config=keep_config)
+
+
+@operation("installation.remove", Scope.ADMIN, Pace.LONG)
+def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
+    """Remove everything that rdev keeps on this machine, in every context.
+
+    Running commands are ended first. Settings, state and cache go; links, and what is not rdev's, stay and are named.
+    Partial, naming them, if commands do not end (nothing is removed then) or things cannot be removed.
+    """
+    parts = world.premises.parts()
+    still = world.premises.end([part for part in parts if part.running])
+    if still:
+        names = tuple(part.path.rpartition("/")[2] for part in still)
+        raise Partial(
+            f"these do not end: {', '.join(names)}; nothing was removed", left=names, hint="end them by hand, then: rdev uninstall"
+        )
+    said, left = _holdings(parts, keep_config=keep_config), list[str]()
+    order = list(PartKind)
+    for part in sorted(_going(world.premises.parts(), keep_config=keep_config), key=lambda part: order.index(part.kind)):
+        if part.kind is PartKind.INSTALLATION and left:
+            continue  # what is left is rdev's by this id alone
+        try:
+            world.premises.remove(part)
+        except Unavailable as e:
+            left.append(e.message)
+    world.premises.tidy()
+    if left:
+        raise Partial(f"not everything could be removed: {'; '.join(left[:3])}", left=tuple(left), hint="rdev uninstall goes on")
+    return said
+
+
+def _going(parts: Iterable[Part], *, keep_config: bool) -> Iterable[Part]:
+    return (part for part in parts if not part.foreign and not (keep_config and part.kind is PartKind.CONFIG))
+
+
+def _holdings(parts: Sequence[Part], *, keep_config: bool) -> Sequence[Holding]:
+    """Return the parts as a person looks at them: pods, repositories and outputs of a context together, what runs and what stays one by one."""
+    found = [
+        Holding(name=part.path.rpartition("/")[2], kind="command", context=part.context, bytes=0, fate=Fate.ENDED)
+        for part in parts
+        if part.running and "/run_" not in part.path
+    ]
+    sums: dict[tuple[str, str, str], int] = {}
+    for part in _going(parts, keep_config=keep_config):
+        several = part.kind in (PartKind.POD, PartKind.REPOSITORY, PartKind.OUTPUT, PartKind.CACHE)
+        key = (part.context, part.kind.value, part.path.rpartition("/")[0] if several else part.path)
+        sums[key] = sums.get(key, 0) + part.bytes
+    found += [
+        Holding(name=path, kind=kind, context=context, bytes=count, fate=Fate.REMOVED) for (context, kind, path), count in sums.items()
+    ]
+    reasons: Mapping[bool, str] = {True: "--keep-config", False: ""}
+    for part in parts:
+        reason = part.foreign or reasons[keep_config and part.kind is PartKind.CONFIG]
+        if reason:
+            found.append(
+                Holding(name=part.path, kind=part.kind.value, context=part.context, bytes=part.bytes, fate=Fate.KEPT, reason=reason)
+            )
+    return found
