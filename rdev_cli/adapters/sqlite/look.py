@@ -21,7 +21,8 @@ def look(database: Database) -> list[Check]:
         connection.execute("begin")  # lines and head as they were at one moment: somebody may be writing
         try:
             head, anchor = (connection.execute(f"select seq, hash from journal_{end}").fetchone() for end in ("head", "anchor"))  # noqa: S608
-            broken = _first_break(connection, head, anchor) if head and anchor else "the journal's head or anchor is missing"
+            lost = " and ".join(end for end, row in (("head", head), ("anchor", anchor)) if not row)
+            broken = f"the journal's {lost} is missing" if lost else _first_break(connection, head, anchor)
         finally:
             connection.execute("rollback")
     version = f"SQLite {sqlite3.sqlite_version} ({source[:19]}), journal mode {mode}"
