@@ -168,4 +168,4 @@ def test_descriptions_are_shown_as_they_are(shell: Shell, rdev: Rdev) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"], indirect=True)
 def test_commands_and_options_are_described(shell: Shell) -> None:
-    shell.shows("rdev project \t\t", "List projects by name.", "Show one project.")
+    shell.shows("rdev project \t\t", "List projects by name.", "Show one project, and what agents")
