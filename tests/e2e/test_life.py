@@ -1,10 +1,12 @@
 """The life of commands and pods: who looks too early, what is deleted or killed meanwhile, and how repository and work tree meet."""
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -132,10 +134,28 @@ def test_t_saga_4_a_command_that_comes_after_the_delete_finds_no_project(rdev, h
     assert (starting.returncode, json.loads(err)["error"]["code"]) == (125, "NOT_FOUND")
 
 
+def _stopped_between_two_looks(process, home) -> None:
+    """Stop a follower where it holds nothing of the state: in the middle of a look it would keep everybody else from writing."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        _until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        with contextlib.closing(sqlite3.connect(_local(home) / "state.db", timeout=0, isolation_level=None)) as connection:
+            try:
+                connection.execute("begin exclusive")
+                connection.execute("rollback")
+            except sqlite3.OperationalError:
+                assert time.monotonic() < end
+            else:
+                return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+
+
 def test_t_saga_4_an_exec_whose_project_is_gone_when_it_looks_again_ends_74(rdev, spawn, home, project):
     process = spawn("exec", project, "--", "sh", "-c", "echo up; exec sleep 600")
     assert process.stdout.readline() == b"up\n"
-    process.send_signal(signal.SIGSTOP)
+    _stopped_between_two_looks(process, home)
     assert rdev("project", "delete", project, "--yes").returncode == 0
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=PATIENCE)
