@@ -8,7 +8,7 @@ from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
-from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, asked, run
+from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, run
 from rdev_cli.faces.cli.face import Placed, checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import agents
@@ -38,12 +38,10 @@ def run_(
     no_wait: Detached = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    here = hand(ctx)
-    here.options["passphrase_file"] = passphrase_file
-    project, prompt = asked(ctx, project, prompt)
+    hand(ctx).options["passphrase_file"] = passphrase_file
     run(
-        ctx, here, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
-        commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
+        ctx, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""), commit=not no_commit,
+        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
-from rdev_cli.faces.cli.face import Hand, Placed, duration, hand, noun, read, say, write
+from rdev_cli.faces.cli.face import Placed, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
@@ -49,31 +49,17 @@ def claude(
     no_wait: Detached = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    here = hand(ctx)
-    here.options["passphrase_file"] = passphrase_file
-    project, prompt = asked(ctx, project, prompt)
+    hand(ctx).options["passphrase_file"] = passphrase_file
     run(
-        ctx, here, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""),
-        commit=not no_commit, limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
+        ctx, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""), commit=not no_commit,
+        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
     )  # fmt: skip
-
-
-def asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple[str, str | None]:
-    """Return the project and the prompt; where the folder names the project, the prompt may stand alone: it is no name."""
-    if project is not None and prompt is None:
-        try:
-            name_rule(project, "project name")
-        except Invalid:
-            if hand(ctx).world().settings.project:
-                return one(ctx, None), project
-    return one(ctx, project), prompt
 
 
 def run(
     ctx: typer.Context,
-    here: Hand,
     agent: str,
-    project: str,
+    project: str | None,
     prompt: str | None,
     *,
     model: str,
@@ -85,6 +71,8 @@ def run(
     wait: bool,
 ) -> None:
     """Run an agent and follow it to its end, or open its screen; raise if it went wrong."""
+    here = hand(ctx)
+    project, prompt = _asked(ctx, project, prompt)
     size = None
     if prompt is None:
         if not (sys.stdin.isatty() and sys.stdout.isatty() and here.human and wait):
@@ -114,3 +102,14 @@ def run(
         if here.human:
             say(f"{running.command.id} works on {project}; rdev command cancel {running.command.id} ends it")
         look(ctx, here, running.command)
+
+
+def _asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple[str, str | None]:
+    """Return the project and the prompt; where the folder names the project, the prompt may stand alone: it is no name."""
+    if project is not None and prompt is None:
+        try:
+            name_rule(project, "project name")
+        except Invalid:
+            if hand(ctx).world().settings.project:
+                return one(ctx, None), project
+    return one(ctx, project), prompt
