@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.scripted import ScriptedModel
     from rdev_cli.adapters.sqlite.store import SqliteStore
     from rdev_cli.adapters.vault.places import Places
+    from rdev_cli.domain.credential import Credential
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
@@ -197,23 +198,31 @@ class Services:
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
         found = {str(k): Secret(str(v)) for k, v in self.settings.agent(agent).get("env", {}).items()}
-        values = {name: self.agent_variable(agent, name) for name in self.agents.named(agent).variables}
+        kept = self._credentials()
+        values = {name: self._own(name, kept) for name in self.agents.named(agent).variables}
         found.update({name: value for name, value in values.items() if value is not None})
         return tuple(found.items())
 
     def agent_variable(self, agent: str, name: str) -> Secret | None:
+        found = self._own(name, self._credentials())
+        text = self.settings.agent(agent).get("env", {}).get(name) if found is None else None
+        return found if text is None else Secret(str(text))
+
+    def _credentials(self) -> "Mapping[str, Credential]":
+        return {credential.name: credential for credential in self.store.credentials()}
+
+    def _own(self, name: str, credentials: "Mapping[str, Credential]") -> Secret | None:
+        """Return a variable's value from the caller, else from the vault."""
         if self._environ.get(name):
             return Secret(self._environ[name])
-        for credential in self.store.credentials():
-            if credential.name == name:
-                from rdev_cli.ops.credentials import reveal
+        if name not in credentials:
+            return None
+        from rdev_cli.ops.credentials import reveal
 
-                return reveal(self, credential)
-        text = self.settings.agent(agent).get("env", {}).get(name)
-        return None if text is None else Secret(str(text))
+        return reveal(self, credentials[name])
 
     def agent_given(self, agent: str) -> Sequence[str]:
-        known = {credential.name for credential in self.store.credentials()} | set(self.settings.agent(agent).get("env", {}))
+        known = {*self._credentials(), *self.settings.agent(agent).get("env", {})}
         return [name for name in self.agents.named(agent).variables if self._environ.get(name) or name in known]
 
     def demo_model(self) -> "ScriptedModel":
