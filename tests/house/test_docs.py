@@ -1,4 +1,4 @@
-"""The documents: generated ones are what the code says, and the others name things that exist."""
+"""The documents: generated ones are what the code says, the picture is what is printed, and the others name things that exist."""
 
 import re
 import subprocess
@@ -23,6 +23,20 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
         [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_picture_of_the_demo_says_what_the_demo_prints() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "picture.py"), "--check"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_picture_loads_nothing_and_shows_no_machine() -> None:
+    svg = (ROOT / "docs" / "demo.svg").read_text()
+    assert set(re.findall(r"\w+://[^\s\"')]+", svg)) == {"http://www.w3.org/2000/svg"}
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", svg))
+    assert not re.search(r"@import|<script|<image|href=|/(home|root|tmp|work|Users|private)/", svg)
 
 
 @pytest.mark.parametrize("page", PAGES)
