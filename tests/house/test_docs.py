@@ -25,6 +25,21 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+def test_every_man_page_has_its_sections_and_no_word_of_it_is_a_request_by_accident() -> None:
+    from rdev_cli.faces.cli.main import TREE
+
+    pages = sorted((ROOT / "docs" / "man").iterdir())
+    assert {p.name for p in pages} == {"rdev.1", *(f"rdev-{name}.1" for name in TREE)}
+    for path in pages:
+        lines = path.read_text().splitlines()
+        sections = [line.removeprefix(".SH ") for line in lines if line.startswith(".SH ")]
+        assert [s for s in sections if s != "ENVIRONMENT"] == ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"], (
+            path.name
+        )
+        requests = {line.split()[0] for line in lines if line.startswith((".", "'"))}
+        assert requests <= {'.\\"', ".TH", ".SH", ".SS", ".PP", ".TP", ".BR", ".RS", ".RE", ".br", ".nh", ".ad"}, path.name
+
+
 def test_the_picture_of_the_demo_says_what_the_demo_prints() -> None:
     ran = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "picture.py"), "--check"], capture_output=True, text=True, timeout=120, check=False
