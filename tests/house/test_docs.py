@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.house.listing import ROOT
+from tests.house.listing import ROOT, tracked
 
-LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)|^\[[^]]+\]:\s+(?!https?://)(\S+)", re.MULTILINE)
+FENCED = re.compile(r"^(```|~~~).*?^\1[ ]*$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 PAGES = [
     "README.md",
     "AGENTS.md",
@@ -54,11 +56,43 @@ def test_the_picture_loads_nothing_and_shows_no_machine() -> None:
     assert not re.search(r"@import|<script|<image|href=|/(home|root|tmp|work|Users|private)/", svg)
 
 
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as Markdown hosts make them; the second of a name gets a number."""
+    found: set[str] = set()
+    for head in re.findall(r"^#{1,6} +(.+?) *#*$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE):
+        base = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", head).lower()).replace(" ", "-")
+        found.add(next(name for n in range(99) if (name := f"{base}-{n}" if n else base) not in found))
+    return found
+
+
+def missing(path: Path, text: str) -> list[str]:
+    """The links of a page that lead to no file of the repository, or to no heading of it."""
+    gone = []
+    for link in (one or other for one, other in LINK.findall(FENCED.sub("", text))):
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        there = target in tracked() or any(target in p.parents for p in tracked())
+        if not there or (anchor and anchor not in anchors(text if target == path else target.read_text())):
+            gone.append(link)
+    return gone
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_links_to_what_is_there(page: str) -> None:
-    path = ROOT / page
-    gone = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
-    assert not gone
+    assert not missing(ROOT / page, (ROOT / page).read_text())
+
+
+def test_a_link_to_no_file_or_no_heading_is_found() -> None:
+    text = "# One `two`, three\n[a](#one-two-three) [b](#four) [c](docs/errors.md#exit-codes) [d](docs/errors.md#five) [e](docs) [f](none.md)\n[g]: six.md\n"
+    assert missing(ROOT / "README.md", text) == ["#four", "docs/errors.md#five", "none.md", "six.md"]
+    assert not missing(ROOT / "README.md", "```\n[a](none.md)\n```\n`[a](none.md)` [b](https://example.org)")
+
+
+def test_the_readme_names_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    pages = {link for link in PAGES if link.count("/") < 2} - {"README.md"}
+    assert len(pages) > 10
+    assert not [page for page in sorted(pages) if f"({page})" not in text]
 
 
 def test_decisions_are_numbered_without_a_gap_and_have_three_parts() -> None:
