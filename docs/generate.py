@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, docs/errors.md, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
@@ -14,6 +14,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import manpages  # noqa: E402 -- beside this file
 import schemas  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
@@ -22,6 +23,7 @@ from rdev_cli.ops.ledger import LEDGER  # noqa: E402
 from rdev_cli.wiring.config import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
+MAN = "docs/man"
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
 EXIT_CODES = (
@@ -121,6 +123,11 @@ VALUES = {
     "SHELL": f"|{'|'.join(completion.SCRIPTS)}",
 }
 
+TWINS = (
+    "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
+    "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first."
+)
+
 ERRORS = """An error is told on stderr: a sentence and a hint for a person; with `-o json`, `jsonl` or `yaml` one line of JSON,
 `{"error": {"code", "message", "hint", "context"}}`. Codes do not change; messages may. `exec`, `shell` and `git` end with 125
 for whatever went wrong before the command ran, and the code says what it was; only `USAGE` and `LOG` are 2 there too.
@@ -170,16 +177,13 @@ def cli() -> str:
     parts = [
         NOTE,
         "# The command line\n",
-        "`rdev COMMAND --help` says the same in a terminal. Exit and error codes: [errors.md](errors.md).\n",
+        "`rdev COMMAND --help` says the same in a terminal, `man rdev-COMMAND` too where a wheel is installed. Exit and error codes: [errors.md](errors.md).\n",
     ]
     common = face._shared()  # noqa: SLF001
     ctx = typer.Context(typer.main.get_command(importlib.import_module("rdev_cli.faces.cli.version").app), info_name="rdev")
     rows = [(f"`{record[0]}`", cell(record[1])) for o in common if (record := o.get_help_record(ctx))]
     parts.append("Every command takes:\n\n" + table(("option", "meaning"), rows))
-    parts.append(
-        "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
-        "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first.\n"
-    )
+    parts.append(TWINS + "\n")
     parts.append(
         "The root takes `--version` and `-h`, `--help`; `rdev help COMMAND` is `rdev COMMAND --help`. Tab completes all of it: "
         "[completion.md](completion.md).\n"
@@ -315,11 +319,21 @@ def errors_() -> str:
     )
 
 
+def man() -> dict[str, str]:
+    """Return the man pages by their paths."""
+    root = main.root()
+    ctx = typer.Context(root, info_name="rdev")
+    common = {o.name: record for o in face._shared() if (record := o.get_help_record(ctx))}  # noqa: SLF001
+    summaries = {name: summary for name, (_, summary) in main.TREE.items()}
+    return {f"{MAN}/{name}": text for name, text in manpages.pages(root, summaries, tree(), common, EXIT_CODES, TWINS).items()}
+
+
 def main_(check: bool) -> int:  # noqa: FBT001
     """Write, or compare."""
     wrong = unexplained()
-    made = {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
-    for name, text in {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **made}.items():
+    made = {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **man()}
+    made |= {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
+    for name, text in made.items():
         path = ROOT / name
         old = path.read_text() if path.exists() else ""
         if check and old != text:
@@ -328,11 +342,12 @@ def main_(check: bool) -> int:  # noqa: FBT001
         elif not check:
             path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(text)
-    for path in sorted((ROOT / SCHEMAS).glob("*.json")):
-        if f"{SCHEMAS}/{path.name}" in made:
+    for path in sorted([*(ROOT / SCHEMAS).glob("*.json"), *(ROOT / MAN).glob("*")]):
+        name = path.relative_to(ROOT).as_posix()
+        if name in made:
             continue
         if check:
-            wrong.append(f"{SCHEMAS}/{path.name} is of nothing that there is; `just docs` removes it")
+            wrong.append(f"{name} is of nothing that there is; `just docs` removes it")
         else:
             path.unlink()
     for line in wrong:
