@@ -30,9 +30,13 @@ test-newer-sqlite *words:
     trap '{{bin}}/python tests/support/newer_sqlite/use.py off' EXIT
     RDEV_TEST_NEWER_SQLITE=1 {{bin}}/pytest {{words}}
 
-# write docs/cli.md, docs/errors.md, the words of completion and the schemas from the code
+# write docs/cli.md, docs/errors.md, the man pages, the words of completion and the schemas from the code
 docs:
     {{bin}}/python docs/generate.py
+
+# draw the README's picture of the demo again
+picture:
+    {{bin}}/python docs/picture.py
 
 # compare them only
 docs-check:
