@@ -110,6 +110,7 @@ VALUES = {
     "--vault": f"|{'|'.join(VAULTS)}",
     "COMMAND": "command",
     "CONTEXT": "context",
+    "CREDENTIAL": "credential",
     "DIR": "dirs",
     "DIR|URL": "dirs",
     "FILE": "files",
@@ -216,7 +217,8 @@ def takes(path: tuple[str, ...], param: Any) -> str | None:
     if param.param_type_name == "argument":
         if path == ("project", "create"):
             return ""  # a new name
-        called = "CONTEXT" if path[0] == "context" else called
+        # a noun whose argument is called NAME names one of its own
+        called = path[0].upper() if path[0] in ("context", "credential") and called == "NAME" else called
     for key in (*(opt for opt in param.opts if opt.startswith("--")), called):
         if key in VALUES:
             return VALUES[key]

@@ -90,8 +90,9 @@ def test_completion_of_words_loads_the_words_and_nothing_else(loads: Loads, word
     assert not _found(modules - _START, {*SLOW, *STATE})
 
 
-def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project: str) -> None:
-    modules = loads("__complete", "exec", project[:2])
+@pytest.mark.parametrize("words", [("exec", "sh"), ("credential", "test", "")])
+def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project: str, words: tuple[str, ...]) -> None:
+    modules = loads("__complete", *words)
     assert "sqlite3" in modules
     assert {m for m in modules if m.startswith(("rdev_cli.wiring", "rdev_cli.adapters"))} == {"rdev_cli.wiring", "rdev_cli.wiring.names"}
     assert not _found(modules - _START, SLOW)
