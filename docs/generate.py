@@ -20,7 +20,7 @@ import schemas  # noqa: E402 -- beside this file
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
-from rdev_cli.wiring.config import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
+from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
 MAN = "docs/man"
@@ -112,6 +112,7 @@ VALUES = {
     "--vault": f"|{'|'.join(VAULTS)}",
     "COMMAND": "command",
     "CONTEXT": "context",
+    "CREDENTIAL": "credential",
     "DIR": "dirs",
     "DIR|URL": "dirs",
     "FILE": "files",
@@ -220,7 +221,8 @@ def takes(path: tuple[str, ...], param: Any) -> str | None:
     if param.param_type_name == "argument":
         if path == ("project", "create"):
             return ""  # a new name
-        called = "CONTEXT" if path[0] == "context" else called
+        # a noun whose argument is called NAME names one of its own
+        called = path[0].upper() if path[0] in ("context", "credential") and called == "NAME" else called
     for key in (*(opt for opt in param.opts if opt.startswith("--")), called):
         if key in VALUES:
             return VALUES[key]

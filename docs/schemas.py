@@ -12,14 +12,18 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
-from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
+from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
-from rdev_cli.domain.event import Event, Pruning
+from rdev_cli.domain.event import Event
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
+from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
+from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
-from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.domain.standing import ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.

@@ -12,6 +12,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.screen import Screen
+
 hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -77,6 +79,20 @@ def spawn(home: Mapping[str, str], tmp_path: Path) -> Iterator[Spawn]:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+@pytest.fixture
+def screen(home: Mapping[str, str]) -> Iterator[Callable[..., Screen]]:
+    """Start the executable on a terminal of so many rows and columns."""
+    opened: list[Screen] = []
+
+    def start(*args: str, rows: int = 33, columns: int = 101) -> Screen:
+        opened.append(Screen(args, home, rows, columns))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

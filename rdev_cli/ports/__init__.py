@@ -94,6 +94,13 @@ class World(Protocol):
         """Return the names of the declared variables that have a value; opens no vault."""
         ...
 
+    def in_keyring(self, context: str) -> tuple[Vaults, Sequence[str]]:
+        """Return the places of a context that has a state here, and the names that its state says are in the keyring.
+
+        Asks no keyring. Unavailable if the state cannot be read, STATE_DAMAGED if it never can be.
+        """
+        ...
+
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
         ...

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.git import STRICT, git, telling
 from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound, Unavailable
-from rdev_cli.domain.project import Commit, Project, ownership
+from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import FAST_LOOKUP, LONG_RUNNING, Stop
+
+if TYPE_CHECKING:
+    from rdev_cli.domain.standing import Commit
 
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Neither a user nor a host may begin with `-`, which ssh would take for an option; nor hold `%`, behind which git would find one.
@@ -253,7 +256,7 @@ class LocalForge:
         code, _ = git(path, "merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))
         return code == 0
 
-    def commit(self, project: Project, sha: str) -> Commit | None:
+    def commit(self, project: Project, sha: str) -> "Commit | None":
         path = self._path(project.name)
         if not path.is_dir():
             return None
@@ -263,6 +266,8 @@ class LocalForge:
         )  # fmt: skip
         if code != 0:
             return None
+        from rdev_cli.domain.standing import Commit  # noqa: PLC0415 -- only who looks at one needs it
+
         full, subject, author, at, rest = out.decode(errors="replace").split("\0", 4)
         counts = [line.split("\t") for line in rest.splitlines() if re.match(r"[0-9-]+\t[0-9-]+\t", line)]
         return Commit(

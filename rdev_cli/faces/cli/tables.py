@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
-    from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
+    from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
+    from rdev_cli.domain.standing import ProjectStatus, ProjectSync
 
     Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]

@@ -1,0 +1,42 @@
+"""How a project stands: its newest commit, its pod, what runs, and where repository and work tree met."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rdev_cli.domain.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit as people look at one; `stat` is git's own table of what changed."""
+
+    sha: str
+    subject: str
+    author: str
+    at: datetime
+    files: int
+    insertions: int
+    deletions: int
+    stat: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectStatus:
+    """A project, its newest commit, what runs in it and whether its pod is there."""
+
+    project: Project
+    pod_present: bool
+    head: Commit | None
+    pod_head: str  # the commit that the work tree is at, empty if it cannot be seen
+    running: tuple[str, ...]
+    unfinished: str  # the operation that was cut off, if any, else empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSync:
+    """Where repository and work tree met, and which of them that was news for."""
+
+    project: str
+    commit: str
+    brought_in: bool  # the work tree got newer commits
+    delivered: bool  # the repository got newer commits
