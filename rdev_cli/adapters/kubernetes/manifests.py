@@ -51,16 +51,15 @@ class Shape:
     root: bool = False
 
 
-def labels(installation: str, *, id: str, name: str, role: str) -> dict[str, str]:
-    """Return the labels of one object: whose it is, and for which record."""
-    project = {f"{LABEL}project": "true"} if role == "project" else {}
-    return {**project, f"{LABEL}role": role, f"{LABEL}installation": installation, f"{LABEL}id": id, f"{LABEL}name": name}
+def labels(installation: str, *, name: str, role: str) -> dict[str, str]:
+    """Return the labels of what is no project's."""
+    return {f"{LABEL}role": role, f"{LABEL}installation": installation, f"{LABEL}name": name}
 
 
 def project_labels(project: Project, installation: str) -> dict[str, str]:
-    """Return the labels of everything that belongs to a project."""
-    mine = ownership(project, installation)
-    return labels(mine["installation"], id=mine["id"], name=mine["name"], role="project")
+    """Return the labels of everything that belongs to a project: they are set last, and none of them is anybody else's to choose."""
+    owned = {f"{LABEL}{key}": value for key, value in ownership(project, installation).items()}
+    return {f"{LABEL}project": "true", f"{LABEL}role": "project", **owned}
 
 
 def claim(name: str, marks: Mapping[str, str], shape: Shape) -> Manifest:
@@ -91,7 +90,8 @@ def policy(name: str, marks: Mapping[str, str], egress: str) -> Manifest:
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "labels": dict(marks)},
         "spec": {
-            "podSelector": {"matchLabels": {f"{LABEL}{key}": marks[f"{LABEL}{key}"] for key in ("installation", "id")}},
+            # by the record, where there is one: a project of the same name before it may have been allowed more
+            "podSelector": {"matchLabels": {key: marks[key] for key in (f"{LABEL}installation", f"{LABEL}id", f"{LABEL}name") if key in marks}},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
             "egress": {"internet": [resolver, public], "providers": [resolver], "none": []}[egress],
