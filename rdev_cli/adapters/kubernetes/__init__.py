@@ -1,1 +1,1 @@
-"""Kubernetes: pods, the runner in them, and the lean transport to reach both."""
+"""Kubernetes, through a lean transport: nothing has to be installed in the cluster."""
