@@ -20,6 +20,7 @@ from rdev_cli.domain.page import Page
 from rdev_cli.domain.premises import Holding
 from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
 from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.domain.resource import Orphan
 from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
@@ -43,6 +44,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "event-list": (Page[Event], "rdev events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "orphan": (Orphan, "a thing in a place that no record is about"),
+    "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
@@ -171,6 +174,14 @@ class JournalPruned(TypedDict):
     hash: str
 
 
+class GarbageCollected(TypedDict):
+    """What a run removed from a place, with what became of each thing, and the file that lists it."""
+
+    place: str
+    objects: list[dict[str, str]]
+    file: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
@@ -189,6 +200,7 @@ EVENTS: dict[str, Any] = {
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
     "journal.pruned": JournalPruned,
+    "gc.collected": GarbageCollected,
     **{kind.value: AgentTold for kind in AgentEventKind},
 }
 

@@ -1,17 +1,12 @@
 """What stands in a place in rdev's name, and what of it nobody needs any more."""
 
-from __future__ import annotations
-
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from rdev_cli.domain.project import pod_name
 from rdev_cli.domain.values import spoken
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
 
 WINDOW = 3600  # seconds that a thing must have been seen without a record
 SHORTEST = 600  # the least that anybody may ask for instead

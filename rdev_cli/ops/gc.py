@@ -112,7 +112,7 @@ def _removed(world: World, held: Lease, inventory: Inventory, doomed: Sequence[O
     finally:
         objects = [{"kind": o.kind, "name": o.name, "uid": o.uid, "result": o.state.value, "reason": o.reason} for o in ends.values()]
         with world.store.transaction() as tx:
-            tx.append("gc.collected", "gc", {"place": inventory.place, "objects": objects, "list": where})
+            tx.append("gc.collected", "gc", {"place": inventory.place, "objects": objects, "file": where})
     return ends
 
 

@@ -57,6 +57,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("context", "view"): "setting-list",
     ("context", "use"): "context",
     ("context", "set"): "context",
+    ("gc",): "orphan-list",
     ("doctor",): "check-list",
     ("schema",): "schema-list",
     ("uninstall",): "holding-list",

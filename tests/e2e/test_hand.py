@@ -74,6 +74,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "view"): ("context", "view"),
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
+    ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
     ("uninstall",): ("uninstall", "--dry-run"),
@@ -89,6 +90,7 @@ RAW = {
     ("logs",),
 }  # a person gets the command's own bytes
 LISTS = {
+    ("gc",),
     ("agent", "list"),
     ("agent", "health"),
     ("agent", "usage"),

@@ -73,9 +73,9 @@ def test_what_two_runs_saw_an_hour_apart_goes_and_the_journal_and_a_list_say_so(
     assert collect(world) == {}
     [event] = [e for e in world.store.events(after=0, subject="gc") if e.kind == "gc.collected"]
     assert [(o["kind"], o["name"], o["result"]) for o in event.data["objects"]] == [("Pod", pod, "deleted")]
-    lines = [json.loads(line) for line in Path(event.data["list"]).read_text().splitlines()]
+    lines = [json.loads(line) for line in Path(event.data["file"]).read_text().splitlines()]
     assert [(line["name"], line["result"]) for line in lines] == [(pod, "removing"), (pod, "deleted")]
-    assert Path(event.data["list"]).stat().st_mode & 0o077 == 0
+    assert Path(event.data["file"]).stat().st_mode & 0o077 == 0
     assert not [part for part in world.premises.parts() if part.foreign]
 
 

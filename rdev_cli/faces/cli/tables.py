@@ -246,6 +246,16 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("SIZE", False, lambda h: sized(h.bytes) if h.bytes else ""),
         ("NAME", False, lambda h: h.name + (f" ({h.reason})" if h.reason else "")),
     ),
+    "Orphan": (
+        ("STATE", False, lambda o: o.state.value),
+        ("KIND", False, lambda o: o.kind),
+        ("NAME", False, lambda o: o.name),
+        ("PROJECT", False, lambda o: o.project or "-"),
+        ("AGE", False, lambda o: spoken(o.age_seconds)),
+        ("NAMESPACE", True, lambda o: o.namespace),
+        ("UID", True, lambda o: o.uid),
+        ("REASON", False, lambda o: o.reason),
+    ),
     "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (
         ("CHECK", False, lambda c: c.name),

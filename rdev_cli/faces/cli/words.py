@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'context': 'Contexts: named places to work, and the settings in force.',
+        'gc': 'List what is left over of projects that are gone, and remove it.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
         'completion': 'Print the completion script of a shell: commands, options and live names at Tab.',
         'schema': 'Show the JSON Schema of a document that rdev prints.',
@@ -114,6 +115,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'context view': (),
     'context use': ('context',),
     'context set': ('context',),
+    'gc': (),
     'doctor': (),
     'completion': ('|bash|zsh|fish|powershell',),
     'schema': ('',),
@@ -272,6 +274,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent-variables',), '', 'What a program of yours takes from your environment.'),
         (('--agent-env',), '', 'A variable for an agent; no secrets.'),
         (('--vault',), '|auto|keyring|file|passphrase', 'Where credentials are kept: auto, keyring, file or passphrase.'),
+    ),
+    'gc': (
+        (('--apply',), None, 'Remove what is garbage.'),
+        (('--older-than',), '', 'How long it must have been seen without its project (1h).'),
+        (('--allow',), '', 'Let so many go in one run.'),
+        (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'doctor': (
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
