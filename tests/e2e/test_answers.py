@@ -38,6 +38,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("credential", "test"): "check-list",
     ("completion",): "completion",
     ("project", "status"): "project-status",
+    ("project", "adopt"): "plan",
     ("project", "delete"): "plan",
     ("claude",): "command",
     ("exec",): "command-output",

@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'set': 'Change what a project says of itself: its description, and the agent and model that work on it.',
         'status': 'Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it.',
         'sync': "Bring the repository's newer commits into the work tree, and the work tree's own to the repository.",
+        'adopt': 'Take over a project that has a pod here and no record: of a state that was lost, or of another installation.',
         'delete': 'Delete a project: its running commands, its pod with the work tree, its repository, its record.',
     },
     'agent': {
@@ -86,6 +87,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'project set': ('project',),
     'project status': ('project',),
     'project sync': ('project',),
+    'project adopt': ('',),
     'project delete': ('project',),
     'agent run': ('project', ''),
     'agent list': (),
@@ -138,7 +140,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
-    'project list': (),
+    'project list': (
+        (('--all',), None, 'Those of others too whose pods stand in the same place.'),
+    ),
     'project show': (),
     'project set': (
         (('--agent',), '|claude|opencode|bundled', "The agent that works on it; empty: the context's."),
@@ -147,6 +151,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'project status': (),
     'project sync': (
+        (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+    ),
+    'project adopt': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+        (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
     ),
     'project delete': (
