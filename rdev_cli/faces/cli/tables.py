@@ -158,6 +158,11 @@ def _credential(value: Credential) -> Pairs:
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
 
 
+def _whose(value: Any) -> str:
+    words = {"here": "this context's", "context": "another context's", "nobody": "of this installation, without a record"}
+    return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
@@ -245,6 +250,23 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CONTEXT", False, lambda h: h.context),
         ("SIZE", False, lambda h: sized(h.bytes) if h.bytes else ""),
         ("NAME", False, lambda h: h.name + (f" ({h.reason})" if h.reason else "")),
+    ),
+    "ProjectFound": (
+        ("NAME", False, lambda p: p.name or "-"),
+        ("STATE", False, lambda p: p.state or "-"),
+        ("WHOSE", False, _whose),
+        ("CREATED", False, lambda p: ago(p.created_at)),
+        ("POD", False, lambda p: p.pod),
+    ),
+    "Orphan": (
+        ("STATE", False, lambda o: o.state.value),
+        ("KIND", False, lambda o: o.kind),
+        ("NAME", False, lambda o: o.name),
+        ("PROJECT", False, lambda o: o.project or "-"),
+        ("AGE", False, lambda o: spoken(o.age_seconds)),
+        ("NAMESPACE", True, lambda o: o.namespace),
+        ("UID", True, lambda o: o.uid),
+        ("REASON", False, lambda o: o.reason),
     ),
     "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (

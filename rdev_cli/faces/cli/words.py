@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'context': 'Contexts: named places to work, and the settings in force.',
+        'gc': 'List what is left over of projects that are gone, and remove it.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
         'completion': 'Print the completion script of a shell: commands, options and live names at Tab.',
         'schema': 'Show the JSON Schema of a document that rdev prints.',
@@ -43,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'set': 'Change what a project says of itself: its description, and the agent and model that work on it.',
         'status': 'Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it.',
         'sync': "Bring the repository's newer commits into the work tree, and the work tree's own to the repository.",
+        'adopt': 'Take over a project that has a pod here and no record: of a state that was lost, or of another installation.',
         'delete': 'Delete a project: its running commands, its pod with the work tree, its repository, its record.',
     },
     'agent': {
@@ -85,6 +87,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'project set': ('project',),
     'project status': ('project',),
     'project sync': ('project',),
+    'project adopt': ('',),
     'project delete': ('project',),
     'agent run': ('project', ''),
     'agent list': (),
@@ -114,6 +117,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'context view': (),
     'context use': ('context',),
     'context set': ('context',),
+    'gc': (),
     'doctor': (),
     'completion': ('|bash|zsh|fish|powershell',),
     'schema': ('',),
@@ -136,7 +140,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
-    'project list': (),
+    'project list': (
+        (('--all',), None, 'Those of others too whose pods stand in the same place.'),
+    ),
     'project show': (),
     'project set': (
         (('--agent',), '|claude|opencode|bundled', "The agent that works on it; empty: the context's."),
@@ -145,6 +151,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'project status': (),
     'project sync': (
+        (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+    ),
+    'project adopt': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+        (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
     ),
     'project delete': (
@@ -272,6 +283,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent-variables',), '', 'What a program of yours takes from your environment.'),
         (('--agent-env',), '', 'A variable for an agent; no secrets.'),
         (('--vault',), '|auto|keyring|file|passphrase', 'Where credentials are kept: auto, keyring, file or passphrase.'),
+    ),
+    'gc': (
+        (('--apply',), None, 'Remove what is garbage.'),
+        (('--older-than',), '', 'How long it must have been seen without its project (1h).'),
+        (('--allow',), '', 'Let so many go in one run.'),
+        (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'doctor': (
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
