@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rdev_cli.adapters.kubernetes import manifests, states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER, LABEL, MARK
 from rdev_cli.adapters.shared.files import private_folder, write_whole
-from rdev_cli.domain.errors import Conflict, Denied, NotFound, Partial, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, Partial, RdevError, Unavailable
 from rdev_cli.ports.timing import HEAVY_WRITE, LONG_RUNNING, ORCHESTRATION
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ class KubernetesCluster:
     # the cluster itself
 
     def ready(self) -> None:
+        if not self.shape.image:
+            raise Invalid(
+                f"the context {self.context} has no image for its pods",
+                hint=f"rdev context set {self.context} --image IMAGE; deploy/claudebox.Dockerfile makes one",
+                code="NO_IMAGE",
+                field="image",
+            )
         self.identity  # noqa: B018 -- asked once for each process
 
     @cached_property
@@ -266,7 +273,9 @@ class KubernetesCluster:
                 held = left["metadata"].get("finalizers") or []
                 why = f"held by {', '.join(held)}" if held else f"its node {left.get('spec', {}).get('nodeName', '')} does not answer"
                 raise Unavailable(
-                    f"{path.rpartition('/')[2]} {name} is still being deleted ({why})", hint="the same command goes on with it", code="STILL_DELETING"
+                    f"{path.rpartition('/')[2]} {name} is still being deleted ({why})",
+                    hint="the same command goes on with it",
+                    code="STILL_DELETING",
                 )
             if path == self.pods:
                 self._watch(left, lambda _: False)
@@ -327,7 +336,9 @@ class KubernetesCluster:
         limit = int(timeout + self._patience)
         made: list[tuple[str, Manifest]] = []
         try:
-            made.append((self.policies, self._ensure(self.policies, None, manifests.policy(name, marks, self.shape.egress if network else "none"))))
+            made.append(
+                (self.policies, self._ensure(self.policies, None, manifests.policy(name, marks, self.shape.egress if network else "none")))
+            )
             pod = self._ensure(self.pods, None, manifests.throwaway(name, marks, self.shape, argv, seconds=limit))
             made.insert(0, (self.pods, pod))
             return self._ending(pod, limit)
@@ -365,4 +376,3 @@ class KubernetesCluster:
 def _notes(found: Manifest) -> Mapping[str, str]:
     notes: Mapping[str, str] = found["metadata"].get("annotations") or {}
     return notes
-
