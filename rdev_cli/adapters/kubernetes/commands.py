@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.kubernetes.losses import fate, identity
+from rdev_cli.adapters.kubernetes.manifests import HOME, RUN, WORKSPACE
 from rdev_cli.adapters.kubernetes.socket import V5, Broken, Closed
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.socket import Exec
     from rdev_cli.domain.project import Project
     from rdev_cli.ports.cluster import Input
-
-WORKSPACE = "/workspace"
-HOME = "/home/rdev"
-RUN = "/run/rdev"
 
 SILENCE = 20.0  # seconds; pod.sh says a word every five
 PATIENCE = 45.0  # seconds without the pod while the API answers: then its node counts as lost
