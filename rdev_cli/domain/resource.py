@@ -14,6 +14,8 @@ MOST = 10  # things that one run removes without being asked to
 SHARE = 0.2  # of all that carries this installation's id, likewise
 STUCK = 600  # seconds after which a removal that does not end is told
 POD = "Pod"  # the kind of what projects are discovered by
+TRIAL = "probe"  # the role of what rdev makes for a trial of its own, under such names, and no record is ever about
+_TRIALS = "rdev-probe-"
 # what Kubernetes itself puts on a claim, and takes away when no pod uses it any more
 _OWN_FINALIZERS = frozenset({"kubernetes.io/pvc-protection"})
 
@@ -33,6 +35,7 @@ class Owned:
     created_at: datetime  # by the place's own clock
     deleting_since: datetime | None = None
     finalizers: tuple[str, ...] = ()
+    role: str = "project"
     keeper: str = ""  # what else made it and looks after it: a Deployment, Helm; empty: nothing
 
 
@@ -104,10 +107,11 @@ def judge(inventory: Inventory, known: Known, marks: Mapping[str, Mark], *, wind
 
     Garbage is only what carries this installation's id, under the name that rdev gives, of a project that this installation
     once had and has no more, seen so for longer than `window` seconds by the place's clock and by this machine's
-    (`now`), and older than that. So an empty state, an older one or one of another place makes nothing garbage, and a clock that jumps delays.
+    (`now`), and older than that; and what a trial of rdev's own left. So an empty state, an older one or one of another place makes nothing
+    garbage, and a clock that jumps delays.
     """
     ids = {thing.project_id for thing in inventory.items}
-    stranger = bool(known.here) and not ids & set(known.here)
+    stranger = not ids & set(known.here)
     found = []
     for thing in inventory.items:
         if thing.installation != inventory.installation:
@@ -149,27 +153,34 @@ def _kept(thing: Owned, known: Known, *, stranger: bool) -> tuple[OrphanState, s
         reason = f"{thing.keeper} looks after it"
     elif strange:
         reason = f"the finalizer {strange[0]} is on it"
-    elif not thing.project or not thing.project_id or thing.name != pod_name(thing.project, thing.project_id):
+    elif not _named(thing):
         reason = "rdev gives no such name: somebody made it, with rdev's labels"
-    elif stranger:
+    elif stranger and (known.here or thing.role == TRIAL):
         reason = "none of this context's projects is here: this is another cluster, or another's state"
-    elif thing.project_id not in known.departed:
+    elif thing.role != TRIAL and thing.project_id not in known.departed:
         reason = f"this installation remembers no such project; rdev project adopt {thing.project} takes it over"
     else:
         return None
     return OrphanState.KEPT, reason
 
 
+def _named(thing: Owned) -> bool:
+    if thing.role == TRIAL:
+        return not thing.project_id and thing.name.startswith(_TRIALS)
+    return bool(thing.project and thing.project_id) and thing.name == pod_name(thing.project, thing.project_id)
+
+
 def _timed(thing: Owned, mark: Mark | None, at: datetime, *, window: float, now: datetime) -> tuple[OrphanState, str]:
     if thing.deleting_since is not None:
         return OrphanState.WAITING, "it is going away"
+    what = "left by a trial of rdev's own" if thing.role == TRIAL else "without its project"
     if mark is None:
-        return OrphanState.WAITING, "seen without its project for the first time"
+        return OrphanState.WAITING, f"seen {what} for the first time"
     # whichever clock jumps, the other does not
     seen = min((at - mark.there).total_seconds(), (now - mark.here).total_seconds(), (at - thing.created_at).total_seconds())
     if seen <= window:
-        return OrphanState.WAITING, f"seen without its project for {spoken(max(seen, 0))} of {spoken(window)}"
-    return OrphanState.GARBAGE, f"its project has been gone for {spoken(seen)}"
+        return OrphanState.WAITING, f"seen {what} for {spoken(max(seen, 0))} of {spoken(window)}"
+    return OrphanState.GARBAGE, f"{what} for {spoken(seen)}"
 
 
 def too_many(count: int, inventory: Inventory) -> bool:

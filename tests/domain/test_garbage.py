@@ -38,7 +38,7 @@ def state(one: Owned, **more: object) -> OrphanState | None:
 def test_what_had_a_project_and_has_none_for_two_hours_is_garbage() -> None:
     [found] = look(thing())
     assert (found.state, found.age_seconds) == (OrphanState.GARBAGE, 3 * 3600)
-    assert found.reason == "its project has been gone for 2h00m"
+    assert found.reason == "without its project for 2h00m"
 
 
 def test_what_has_a_record_is_not_even_listed() -> None:
@@ -72,6 +72,16 @@ def test_t_gc_1_a_place_where_none_of_the_own_projects_stands_is_another() -> No
 )
 def test_t_gc_2_what_somebody_else_made_or_keeps_is_kept(more: dict) -> None:
     assert state(thing(**more), departed=("prj_gone0000", "")) is OrphanState.KEPT
+
+
+def test_what_a_trial_left_behind_is_garbage_where_a_project_of_this_context_stands_too() -> None:
+    left = thing(name="rdev-probe-0a1b2c", role="probe", project_id="", project="")
+    live = thing("prj_live0000")
+    [found] = look(left, live, recorded=("prj_live0000",), here=("prj_live0000",))
+    assert (found.state, found.reason) == (OrphanState.GARBAGE, "left by a trial of rdev's own for 2h00m")
+    assert [one.state for one in look(left)] == [OrphanState.KEPT]
+    for other in (replace(left, name="mine"), replace(left, project_id="prj_gone0000"), replace(left, role="worker")):
+        assert [one.state for one in look(other, live, recorded=("prj_live0000",), here=("prj_live0000",))] == [OrphanState.KEPT]
 
 
 def test_t_gc_2_what_carries_another_installation_is_not_looked_at() -> None:
@@ -121,14 +131,21 @@ def test_t_gc_1_more_than_a_fifth_or_more_than_ten_are_too_many(count: int, tota
 IDS = ("prj_aaaa00001", "prj_aaaa00002", "prj_aaaa00003", "")
 
 
+def _past(one: Owned, known: Known) -> bool:
+    return one.project_id in known.departed and one.name == f"rdev-{one.project}-{one.project_id[-8:]}"
+
+
+def _trial(one: Owned, inventory: Inventory, known: Known) -> bool:
+    return one.name.startswith("rdev-probe-") and not one.project_id and any(item.project_id in known.here for item in inventory.items)
+
+
 def allowed(one: Owned, inventory: Inventory, known: Known, marks: dict[str, Mark], window: float, now: datetime) -> bool:
     """Say by the rules, written down once more and one by one, whether a thing may be garbage."""
     mark, edge = marks.get(one.uid), timedelta(seconds=window)
     return (
         one.installation == inventory.installation
         and one.project_id not in known.recorded
-        and one.project_id in known.departed
-        and one.name == f"rdev-{one.project}-{one.project_id[-8:]}"
+        and (_trial(one, inventory, known) if one.role == "probe" else _past(one, known))
         and not one.keeper
         and set(one.finalizers) <= {"kubernetes.io/pvc-protection"}
         and not one.namespace.startswith("kube-")
@@ -151,7 +168,7 @@ MOMENTS = st.sampled_from([AT + timedelta(minutes=m) for m in (-1440, -121, -61,
 THINGS = st.builds(
     Owned,
     kind=st.sampled_from(["Pod", "PersistentVolumeClaim", "NetworkPolicy"]),
-    name=st.sampled_from([pod_name("shop", id) for id in IDS] + ["copy", "rdev-shop"]),
+    name=st.sampled_from([pod_name("shop", id) for id in IDS] + ["copy", "rdev-shop", "rdev-probe-1"]),
     namespace=st.sampled_from(["rdev", "kube-system"]),
     uid=st.uuids().map(str),
     version=st.just("1"),
@@ -162,6 +179,7 @@ THINGS = st.builds(
     deleting_since=st.none() | MOMENTS,
     finalizers=st.sampled_from([(), (), ("kubernetes.io/pvc-protection",), ("x/y",)]),
     keeper=st.sampled_from(["", "", "Helm"]),
+    role=st.sampled_from(["project", "project", "probe", "worker", ""]),
 )
 
 
