@@ -77,6 +77,11 @@ def pod_name(project: str, id: str) -> str:
     return f"rdev-{project}-{id[-8:]}"
 
 
+def adopted_id(fresh: str, old: str) -> str:
+    """Return a fresh id under which a project keeps the pod that had the old one: the end of an id stands in the pod's name."""
+    return fresh[:-8] + old[-8:]
+
+
 def ownership(project: Project, installation: str) -> dict[str, str]:
     """Return what stands on everything that belongs to a project: whose it is, and which record it is for."""
     return {"installation": installation, "id": project.id, "name": project.name}

@@ -40,3 +40,16 @@ class ProjectSync:
     commit: str
     brought_in: bool  # the work tree got newer commits
     delivered: bool  # the repository got newer commits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFound:
+    """A project as it is found in a place: by its record here, or by the pod of somebody else, which is only looked at."""
+
+    name: str
+    id: str
+    pod: str
+    state: str  # the record's; empty: there is no record here
+    whose: str  # `here`, `context` (another one of this installation), `nobody` (this installation's, without a record), `another`
+    installation: str  # which one that is, empty where a pod does not say
+    created_at: datetime

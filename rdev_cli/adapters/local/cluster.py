@@ -15,7 +15,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from rdev_cli.adapters.local import sandbox
+from rdev_cli.adapters.local import owned, processes, sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
@@ -90,6 +91,8 @@ class LocalCluster:
     `folder` is the context's state; `isolation` is `bubblewrap` or `none`; `shown` are host folders that
     sandboxes see read-only; `caller` is the environment of whoever runs rdev.
     """
+
+    here = True
 
     def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
         self.folder = folder
@@ -151,10 +154,22 @@ class LocalCluster:
     def sweep(self, project: Project) -> None:
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
             end = time.monotonic() + GRACE + 1
-            while runner.alive(folder) and time.monotonic() < end:
-                runner.stop(folder, "cancelled")
+            while processes.alive(folder) and time.monotonic() < end:
+                processes.stop(folder, "cancelled")
                 time.sleep(0.05)
             remove_tree(folder)
+
+    def owned(self) -> Inventory:
+        return owned.inventory(self._pods, self._installation)
+
+    def others(self) -> Sequence[Owned]:
+        return owned.others(self._pods, self._installation)
+
+    def remove(self, thing: Owned) -> bool:
+        return owned.remove(self._pods, thing)
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        owned.hand_over(self._pods, pod, installation=installation, project=project, id=id)
 
     # commands
 
@@ -252,8 +267,8 @@ class LocalCluster:
         folder, own = self._spool / id, self._own.get(id)
         end, nap = time.monotonic() + wait, 0.002
         while True:
-            if runner.overdue(folder):
-                runner.stop(folder, "timeout")
+            if processes.overdue(folder):
+                processes.stop(folder, "timeout")
             outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
             sizes = runner.size(folder / "out"), runner.size(folder / "err")
             left = end - time.monotonic()
@@ -263,12 +278,12 @@ class LocalCluster:
                         own.wait()  # the pipe closes when all is written
                         own = None
                 else:
-                    if not runner.alive(folder) and not runner.outlived(folder):
+                    if not processes.alive(folder) and not processes.outlived(folder):
                         end = 0.0  # a last look, then it is lost
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and not runner.alive(folder) and not runner.outlived(folder):
+            if outcome is None and not processes.alive(folder) and not processes.outlived(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
                 sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
@@ -286,10 +301,10 @@ class LocalCluster:
                 process.stdin.close()
 
     def stop(self, project: Project, id: str, reason: str) -> None:  # noqa: ARG002
-        runner.stop(self._spool / id, reason)
+        processes.stop(self._spool / id, reason)
 
     def signal(self, project: Project, id: str, number: int) -> None:  # noqa: ARG002
-        runner.signal_group(self._spool / id, signal.Signals(number))
+        processes.signal_group(self._spool / id, signal.Signals(number))
 
     def run(
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
@@ -323,7 +338,7 @@ class LocalCluster:
             return Ran(code=progress.outcome.code, stderr=errors)
         finally:
             if id in self._own:  # cut off: it must not go on in a folder that is gone
-                runner.stop(folder, "cancelled")
+                processes.stop(folder, "cancelled")
                 self._forget(id)
             remove_tree(folder)
 
