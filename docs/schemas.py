@@ -15,6 +15,7 @@ from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry
 from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event, Pruning
+from rdev_cli.domain.files import Copied
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.premises import Holding
@@ -34,6 +35,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "completion": (CompletionScript, "rdev completion SHELL -o json"),
     "context": (Context, "a named place to work: rdev context show -o json"),
     "context-list": (Sequence[Context], "rdev context list -o json"),
+    "copied": (Copied, "what a copy brought over: rdev cp -o json"),
     "credential": (Credential, "a credential without its value: rdev credential set -o json"),
     "credential-list": (Sequence[Credential], "rdev credential list -o json, rdev credential import -o json"),
     "demo": (Demo, "rdev demo -o json"),
@@ -64,6 +66,7 @@ BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
      "ProjectCreated.repository",
     "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
+    "Copied.path", "Copied.here", "Skipped.path", "FileCopied.path",
 }  # fmt: skip
 
 
@@ -119,6 +122,16 @@ class NotWhole(TypedDict):
 
     operation: str
     left: list[str]
+
+
+class FileCopied(TypedDict):
+    """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
+
+    path: str
+    out: bool
+    files: int
+    bytes: int
+    failed: int
 
 
 class CommandStarted(TypedDict):
@@ -184,6 +197,7 @@ EVENTS: dict[str, Any] = {
     "project.delete_requested": ProjectNamed,
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
+    "file.copied": FileCopied,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,

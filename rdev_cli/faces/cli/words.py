@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'shell': "Run a line of sh in a project's pod.",
         'git': "Run git in a project's work tree, in its pod.",
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
+        'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
         'logs': "Show the output of a project's newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
@@ -100,6 +101,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'command output': ('command',),
     'command attach': ('command',),
     'command cancel': ('command',),
+    'cp': ('files', 'files'),
     'ps': (),
     'logs': ('project',),
     'events': (),
@@ -224,6 +226,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'command cancel': (
         (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
+    ),
+    'cp': (
+        (('--merge',), None, 'Copy into a folder that is not empty, and replace files of the same name.'),
+        (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'ps': (),
     'logs': (

@@ -1,0 +1,449 @@
+"""The Files port: trees written so that nothing outside of them can be hit, by descriptors of folders and never by paths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError, Unavailable
+from rdev_cli.domain.files import Entry, Left, git_like, in_git
+from rdev_cli.domain.values import sized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rdev_cli.domain.files import Parts
+    from rdev_cli.ports.files import Files, Source, Target, Writing
+    from rdev_cli.ports.timing import Stop
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_BELOW = _FOLDER | os.O_NOFOLLOW
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENOTEMPTY)
+_NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+
+def _said(error: OSError, what: str) -> RdevError:
+    """Return what an error means for one entry (Conflict, Invalid, Denied) or for the whole copy (Unavailable)."""
+    if error.errno in _IN_THE_WAY:
+        return Conflict(f"something else is in the place of {what}", hint="move it away", code="IN_THE_WAY", path=what)
+    if error.errno in _NO_NAME:
+        return Invalid(f"there can be no file {what} here: {error.strerror}", hint="give it another name in the pod", field="name")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Denied(f"no right to {what}", hint="give the right to it", path=what)
+    return Unavailable(f"cannot write {what}: {error.strerror}", hint="make room, or copy to another disk", code="NO_ROOM", path=what)
+
+
+def _down(top: int, path: Parts) -> int:
+    """Return a descriptor of a folder below another, reached name by name through real folders."""
+    found = os.dup(top)
+    try:
+        for name in path:
+            below = os.open(name, _BELOW, dir_fd=found)
+            os.close(found)
+            found = below
+    except BaseException:
+        os.close(found)
+        raise
+    return found
+
+
+def _made(name: str, above: int) -> int:
+    """Return a descriptor of a folder, made 0755 whatever the umask unless it is there."""
+    made = True
+    try:
+        os.mkdir(name, 0o755, dir_fd=above)
+    except FileExistsError:
+        made = False
+    found = os.open(name, _BELOW, dir_fd=above)
+    if made:
+        os.fchmod(found, 0o755)
+    return found
+
+
+class _Folder:
+    """The folder that was last asked for, kept open: files come folder by folder."""
+
+    def __init__(self) -> None:
+        self._path: Parts | None = None
+        self._fd, self._wrote = -1, False
+
+    def of(self, top: int, path: Parts) -> int:
+        """Return the folder of a path below a top."""
+        if self._path != path[:-1]:
+            self.close()
+            self._fd, self._path = _down(top, path[:-1]), path[:-1]
+        return self._fd
+
+    def wrote(self) -> None:
+        """Note that its names have to last."""
+        self._wrote = True
+
+    def close(self) -> None:
+        """Make what was written last, and close it."""
+        if self._fd >= 0:
+            try:
+                if self._wrote:
+                    os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+                self._fd, self._path, self._wrote = -1, None, False
+
+
+class _Part:
+    """A file beside its place."""
+
+    def __init__(self, tree: TreeTarget, folder: int, name: str) -> None:
+        self._tree, self._folder, self._name = tree, folder, name
+        self._part = f".rdev-{os.urandom(8).hex()}.part"
+        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as e:
+            self.drop()
+            raise _said(e, self._name) from e
+
+    def keep(self, *, executable: bool) -> None:
+        try:
+            os.fchmod(self._fd, 0o755 if executable else 0o644)
+            os.fsync(self._fd)
+            if not self._tree.may_replace(self._name, self._folder):
+                raise FileExistsError(errno.EEXIST, "in the way")
+            os.replace(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._tree.put(os.fstat(self._fd))
+        except OSError as e:
+            self.drop()
+            raise _said(e, self._name) from e
+        os.close(self._fd)
+        self._fd = -1
+
+    def drop(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            with suppress(OSError):
+                os.unlink(self._part, dir_fd=self._folder)
+
+
+class TreeTarget:
+    """The Target port on a folder, opened once; everything below it is reached from its descriptor."""
+
+    def __init__(self, path: str, stack: ExitStack) -> None:
+        self.place, self._stack = path, stack
+        inside = os.path.isdir(path)
+        folder, self._name = (path, "") if inside else os.path.split(path.rstrip("/"))
+        folder = folder or "."
+        if any(git_like(part) for part in (*os.path.realpath(folder).split("/"), self._name)):
+            raise in_git(path)
+        try:
+            self._base = os.open(folder, _FOLDER)
+        except (FileNotFoundError, NotADirectoryError) as e:
+            raise NotFound(f"there is no folder {folder}", hint=f"mkdir -p {folder}", path=folder) from e
+        except OSError as e:
+            raise Denied(f"cannot open the folder {folder}: {e.strerror}", hint="give the right to it", path=folder) from e
+        stack.callback(os.close, self._base)
+        self._inside, self._slash = inside, path.endswith("/") and not inside
+        _fit(self._base, folder)
+        self._top, self._file = self._base, self._name
+        self._folder, self._part = _Folder(), cast("_Part | None", None)
+        stack.callback(self._end)
+        self._put: set[tuple[int, int]] = set()
+
+    def begin(self, name: str, *, tree: bool, merge: bool, total: int) -> None:
+        if self._inside:
+            self._file, self.place = name, os.path.join(self.place, name)
+        if self._slash and not tree:
+            raise NotFound(f"there is no folder {self.place}", hint=f"mkdir -p {self.place}", path=self.place)
+        if git_like(self._file):
+            raise in_git(self.place)
+        try:
+            if self._file:
+                self._look(tree=tree, merge=merge)
+            elif not merge:
+                self._must_be_empty(self._base)
+            room = _room(self._base)
+            if total > room:
+                raise Unavailable(
+                    f"{sized(total)} do not fit into {self.place}, where {sized(room)} are free",
+                    hint="make room, or copy to another disk",
+                    code="NO_ROOM",
+                    path=self.place,
+                )
+            if tree and self._file:
+                self._top = _made(self._file, self._base)
+                self._stack.callback(os.close, self._top)
+        except OSError as e:
+            raise _said(e, self.place) from e
+
+    def _look(self, *, tree: bool, merge: bool) -> None:
+        """Look at what stands in the place of the top, if anything does."""
+        try:
+            mode = os.stat(self._file, dir_fd=self._base, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode) != tree or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise Conflict(
+                f"{self.place} is there, and no {'folder' if tree else 'file'}",
+                hint="move it away, or copy to another place",
+                code="IN_THE_WAY",
+                path=self.place,
+            )
+        if tree:
+            fd = os.open(self._file, _BELOW, dir_fd=self._base)
+            try:
+                _fit(fd, self.place)
+                if not merge:
+                    self._must_be_empty(fd)
+            finally:
+                os.close(fd)
+
+    def _must_be_empty(self, folder: int) -> None:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                raise Conflict(
+                    f"{self.place} is not empty",
+                    hint="--merge copies into it, and replaces files of the same name",
+                    code="NOT_EMPTY",
+                    path=self.place,
+                )
+
+    def folder(self, path: Parts) -> None:
+        try:
+            os.close(_made(path[-1], self._folder.of(self._top, path)))
+            self._folder.wrote()
+        except OSError as e:
+            raise _said(e, "/".join(path)) from e
+
+    def file(self, path: Parts) -> Writing:
+        try:
+            # a name that is too long would only be found out when the file is whole
+            above = self._folder.of(self._top, path) if path else self._base
+            name = path[-1] if path else self._file
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=above, follow_symlinks=False)
+            self._part = _Part(self, above, name)
+        except OSError as e:
+            raise _said(e, "/".join(path) or self.place) from e
+        return self._part
+
+    def may_replace(self, name: str, folder: int) -> bool:
+        """Say whether a file may take a name: nothing stands there, or a file that this copy did not bring itself.
+
+        Two names can be one to a file system that does not tell `a` from `A`, or one way to write a letter from another.
+        """
+        try:
+            there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        return stat.S_ISREG(there.st_mode) and (there.st_dev, there.st_ino) not in self._put
+
+    def put(self, found: os.stat_result) -> None:
+        """Note that this copy brought a file."""
+        self._put.add((found.st_dev, found.st_ino))
+        self._folder.wrote()
+
+    def _end(self) -> None:
+        if self._part is not None:
+            self._part.drop()
+        with suppress(OSError):  # a disk that does not make it last has said so when the files were written
+            self._folder.close()
+            os.fsync(self._base)
+
+
+def _fit(folder: int, path: str) -> None:
+    """Raise what keeps files from being written in a folder, as far as that can be known without writing one."""
+    owner, fs = os.fstat(folder).st_uid, os.fstatvfs(folder)
+    if owner not in (0, os.geteuid()):
+        raise Denied(f"{path} belongs to another user, who could change what is written there", hint="copy to a folder of yours", path=path)
+    if fs.f_flag & os.ST_RDONLY:
+        raise Denied(f"{path} is on a disk that can only be read", hint="copy to another place", path=path)
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+        raise Denied(f"no right to write in {path}", hint="copy to a folder of yours", path=path)
+    if _room(folder) == 0 or (fs.f_files and not fs.f_ffree):
+        raise Unavailable(f"the disk of {path} is full", hint="make room, or copy to another disk", code="NO_ROOM", path=path)
+
+
+def _room(folder: int) -> int:
+    fs = os.fstatvfs(folder)
+    return (fs.f_bfree if os.geteuid() == 0 else fs.f_bavail) * fs.f_frsize
+
+
+class StandardOutput:
+    """The Target port on stdout: one file."""
+
+    place = "-"
+
+    def begin(self, name: str, *, tree: bool, merge: bool, total: int) -> None:  # noqa: ARG002 -- the port's
+        if tree:
+            raise Invalid("a folder does not go to stdout", hint="name a folder to copy to", field="target")
+
+    def folder(self, path: Parts) -> None:
+        raise NotImplementedError(path)
+
+    def file(self, path: Parts) -> Writing:  # noqa: ARG002
+        return self
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(1, view) :]
+            except BlockingIOError:
+                select.select([], [1], [])  # somebody else made our stdout non-blocking
+
+    def keep(self, *, executable: bool) -> None:
+        pass
+
+    def drop(self) -> None:
+        pass
+
+
+class TreeSource:
+    """The Source port on a file or a folder, opened once."""
+
+    def __init__(self, path: str, stack: ExitStack) -> None:
+        full = os.path.realpath(path)
+        if any(git_like(part) for part in full.split("/")):
+            raise in_git(path)
+        try:
+            self._top = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as e:
+            raise NotFound(f"there is no {path} here", hint="name a file or a folder that is there", path=path) from e
+        except OSError as e:
+            if e.errno == errno.ENXIO:  # a socket
+                raise _odd(path) from e
+            raise Denied(f"cannot read {path}: {e.strerror}", hint="give the right to it", path=path) from e
+        stack.callback(os.close, self._top)
+        self._stat = os.fstat(self._top)
+        self.tree = stat.S_ISDIR(self._stat.st_mode)
+        if not self.tree and not stat.S_ISREG(self._stat.st_mode):
+            raise _odd(path)
+        self.name = "" if self.tree and os.path.basename(path) == "." else os.path.basename(path.rstrip("/") if path.strip("/") else full)
+        if self.name == "..":
+            self.name = os.path.basename(full)
+        self._folder = _Folder()
+        stack.callback(self._folder.close)
+
+    def walk(self) -> Iterator[Entry]:
+        if not self.tree:
+            yield _entry((), self._stat)
+            return
+        waiting: list[Parts] = [()]
+        while waiting:
+            path = waiting.pop()
+            try:
+                folder = _down(self._top, path)
+            except OSError as e:
+                yield Entry(path=path, left=Left.UNREADABLE if e.errno == errno.EACCES else Left.CHANGED)
+                continue
+            try:
+                names = sorted(os.listdir(folder))
+                found = [(name, _looked_at(name, folder)) for name in names]
+            finally:
+                os.close(folder)
+            if path:
+                yield Entry(path=path, folder=True)
+            below = []
+            for name, there in found:
+                if there is None:
+                    continue
+                if stat.S_ISDIR(there.st_mode) and not git_like(name):
+                    below.append((*path, name))
+                else:
+                    yield _entry((*path, name), there)
+            waiting += reversed(below)
+
+    @contextmanager
+    def read(self, entry: Entry) -> Iterator[BinaryIO]:
+        what = "/".join(entry.path) or self.name
+        try:
+            if entry.path:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = os.open(entry.path[-1], flags, dir_fd=self._folder.of(self._top, entry.path))
+            else:
+                os.lseek(self._top, 0, os.SEEK_SET)
+                fd = os.dup(self._top)
+        except OSError as e:
+            raise _said(e, what) from e
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise Conflict(f"{what} is no file any more", hint="copy it again", path=what)
+            yield cast("BinaryIO", file)
+
+
+def _odd(path: str) -> Invalid:
+    return Invalid(f"{path} is neither a file nor a folder", hint="only these are copied", field="source")
+
+
+def _looked_at(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _entry(path: Parts, there: os.stat_result) -> Entry:
+    mode = there.st_mode
+    if path and git_like(path[-1]):
+        return Entry(path=path, left=Left.GIT)
+    if not stat.S_ISREG(mode):
+        return Entry(path=path, left=Left.LINK if stat.S_ISLNK(mode) else Left.SPECIAL)
+    return Entry(path=path, size=there.st_size, executable=bool(mode & 0o111))
+
+
+class StandardInput:
+    """The Source port on stdin, kept in a file without a name: its length has to be known before it is sent, and it may be sent twice."""
+
+    name, tree = "", False
+
+    def __init__(self, stack: ExitStack, stop: Stop) -> None:
+        import tempfile  # noqa: PLC0415 -- slow to load, and only for `-`
+
+        self._file = stack.enter_context(cast("BinaryIO", tempfile.TemporaryFile()))  # noqa: SIM115 -- the stack closes it
+        while True:
+            while not select.select([0], [], [], 0.2)[0]:
+                stop.check("the copy")
+            try:
+                if not (data := os.read(0, 1 << 20)):
+                    break
+                self._file.write(data)
+            except OSError as e:
+                raise Unavailable(f"cannot take in stdin: {e.strerror}", hint="make room for it in TMPDIR", code="NO_ROOM") from e
+        self._file.flush()
+
+    def walk(self) -> Iterator[Entry]:
+        yield Entry(path=(), size=os.fstat(self._file.fileno()).st_size)
+
+    @contextmanager
+    def read(self, entry: Entry) -> Iterator[BinaryIO]:  # noqa: ARG002
+        self._file.seek(0)
+        yield self._file
+
+
+class LocalFiles:
+    """The Files port on this machine."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    @contextmanager
+    def target(self, path: str) -> Iterator[Target]:
+        with ExitStack() as stack:
+            yield StandardOutput() if path == "-" else TreeTarget(path, stack)
+
+    @contextmanager
+    def source(self, path: str) -> Iterator[Source]:
+        with ExitStack() as stack:
+            yield StandardInput(stack, self._stop) if path == "-" else TreeSource(path, stack)
+
+
+def _are_files(one: LocalFiles) -> Files:
+    return one
