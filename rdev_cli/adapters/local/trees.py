@@ -223,6 +223,8 @@ class TreeTarget:
             raise _said(e, "/".join(path)) from e
 
     def file(self, path: Parts) -> Writing:
+        if self._part is not None:
+            self._part.drop()
         try:
             # a name that is too long would only be found out when the file is whole
             above = self._folder.of(self._top, path) if path else self._base
