@@ -199,7 +199,7 @@ class Services:
     @cached_property
     def files(self) -> "Files":
         """The files of this machine."""
-        from rdev_cli.adapters.local.trees import LocalFiles
+        from rdev_cli.adapters.local.copies import LocalFiles
 
         return LocalFiles(self.stop)
 

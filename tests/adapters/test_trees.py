@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from rdev_cli.adapters.local import trees
-from rdev_cli.adapters.local.trees import LocalFiles
+from rdev_cli.adapters.local.copies import LocalFiles
 from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from rdev_cli.domain.files import Left
 from rdev_cli.ports.timing import Stop

@@ -1,24 +1,20 @@
-"""The Files port: trees written so that nothing outside of them can be hit, by descriptors of folders and never by paths."""
+"""Trees written so that nothing outside of them can be hit: by descriptors of folders, and never by paths."""
 
 from __future__ import annotations
 
 import errno
 import os
-import select
 import stat
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, cast
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError, Unavailable
-from rdev_cli.domain.files import Entry, Left, git_like, in_git
+from rdev_cli.domain.files import git_like, in_git
 from rdev_cli.domain.values import sized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rdev_cli.domain.files import Parts
-    from rdev_cli.ports.files import Files, Source, Target, Writing
-    from rdev_cli.ports.timing import Stop
+    from rdev_cli.ports.files import Writing
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _FOLDER | os.O_NOFOLLOW
@@ -27,7 +23,7 @@ _IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.EISDIR, errno.ENO
 _NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
-def _said(error: OSError, what: str) -> RdevError:
+def said(error: OSError, what: str) -> RdevError:
     """Return what an error means for one entry (Conflict, Invalid, Denied) or for the whole copy (Unavailable)."""
     if error.errno in _IN_THE_WAY:
         return Conflict(f"something else is in the place of {what}", hint="move it away", code="IN_THE_WAY", path=what)
@@ -38,7 +34,7 @@ def _said(error: OSError, what: str) -> RdevError:
     return Unavailable(f"cannot write {what}: {error.strerror}", hint="make room, or copy to another disk", code="NO_ROOM", path=what)
 
 
-def _down(top: int, path: Parts) -> int:
+def down(top: int, path: Parts) -> int:
     """Return a descriptor of a folder below another, reached name by name through real folders."""
     found = os.dup(top)
     try:
@@ -65,7 +61,7 @@ def _made(name: str, above: int) -> int:
     return found
 
 
-class _Folder:
+class LastFolder:
     """The folder that was last asked for, kept open: files come folder by folder."""
 
     def __init__(self) -> None:
@@ -76,7 +72,7 @@ class _Folder:
         """Return the folder of a path below a top."""
         if self._path != path[:-1]:
             self.close()
-            self._fd, self._path = _down(top, path[:-1]), path[:-1]
+            self._fd, self._path = down(top, path[:-1]), path[:-1]
         return self._fd
 
     def wrote(self) -> None:
@@ -109,7 +105,7 @@ class _Part:
                 view = view[os.write(self._fd, view) :]
         except OSError as e:
             self.drop()
-            raise _said(e, self._name) from e
+            raise said(e, self._name) from e
 
     def keep(self, *, executable: bool) -> None:
         try:
@@ -121,7 +117,7 @@ class _Part:
             self._tree.put(os.fstat(self._fd))
         except OSError as e:
             self.drop()
-            raise _said(e, self._name) from e
+            raise said(e, self._name) from e
         os.close(self._fd)
         self._fd = -1
 
@@ -153,7 +149,8 @@ class TreeTarget:
         self._inside, self._slash = inside, path.endswith("/") and not inside
         _fit(self._base, folder)
         self._top, self._file = self._base, self._name
-        self._folder, self._part = _Folder(), cast("_Part | None", None)
+        self._folder = LastFolder()
+        self._part: _Part | None = None
         stack.callback(self._end)
         self._put: set[tuple[int, int]] = set()
 
@@ -181,7 +178,7 @@ class TreeTarget:
                 self._top = _made(self._file, self._base)
                 self._stack.callback(os.close, self._top)
         except OSError as e:
-            raise _said(e, self.place) from e
+            raise said(e, self.place) from e
 
     def _look(self, *, tree: bool, merge: bool) -> None:
         """Look at what stands in the place of the top, if anything does."""
@@ -220,7 +217,7 @@ class TreeTarget:
             os.close(_made(path[-1], self._folder.of(self._top, path)))
             self._folder.wrote()
         except OSError as e:
-            raise _said(e, "/".join(path)) from e
+            raise said(e, "/".join(path)) from e
 
     def file(self, path: Parts) -> Writing:
         if self._part is not None:
@@ -233,7 +230,7 @@ class TreeTarget:
                 os.stat(name, dir_fd=above, follow_symlinks=False)
             self._part = _Part(self, above, name)
         except OSError as e:
-            raise _said(e, "/".join(path) or self.place) from e
+            raise said(e, "/".join(path) or self.place) from e
         return self._part
 
     def may_replace(self, name: str, folder: int) -> bool:
@@ -276,176 +273,3 @@ def _fit(folder: int, path: str) -> None:
 def _room(folder: int) -> int:
     fs = os.fstatvfs(folder)
     return (fs.f_bfree if os.geteuid() == 0 else fs.f_bavail) * fs.f_frsize
-
-
-class StandardOutput:
-    """The Target port on stdout: one file."""
-
-    place = "-"
-
-    def begin(self, name: str, *, tree: bool, merge: bool, total: int) -> None:  # noqa: ARG002 -- the port's
-        if tree:
-            raise Invalid("a folder does not go to stdout", hint="name a folder to copy to", field="target")
-
-    def folder(self, path: Parts) -> None:
-        raise NotImplementedError(path)
-
-    def file(self, path: Parts) -> Writing:  # noqa: ARG002
-        return self
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(1, view) :]
-            except BlockingIOError:
-                select.select([], [1], [])  # somebody else made our stdout non-blocking
-
-    def keep(self, *, executable: bool) -> None:
-        pass
-
-    def drop(self) -> None:
-        pass
-
-
-class TreeSource:
-    """The Source port on a file or a folder, opened once."""
-
-    def __init__(self, path: str, stack: ExitStack) -> None:
-        full = os.path.realpath(path)
-        if any(git_like(part) for part in full.split("/")):
-            raise in_git(path)
-        try:
-            self._top = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError) as e:
-            raise NotFound(f"there is no {path} here", hint="name a file or a folder that is there", path=path) from e
-        except OSError as e:
-            if e.errno == errno.ENXIO:  # a socket
-                raise _odd(path) from e
-            raise Denied(f"cannot read {path}: {e.strerror}", hint="give the right to it", path=path) from e
-        stack.callback(os.close, self._top)
-        self._stat = os.fstat(self._top)
-        self.tree = stat.S_ISDIR(self._stat.st_mode)
-        if not self.tree and not stat.S_ISREG(self._stat.st_mode):
-            raise _odd(path)
-        self.name = "" if self.tree and os.path.basename(path) == "." else os.path.basename(path.rstrip("/") if path.strip("/") else full)
-        if self.name == "..":
-            self.name = os.path.basename(full)
-        self._folder = _Folder()
-        stack.callback(self._folder.close)
-
-    def walk(self) -> Iterator[Entry]:
-        if not self.tree:
-            yield _entry((), self._stat)
-            return
-        waiting: list[Parts] = [()]
-        while waiting:
-            path = waiting.pop()
-            try:
-                folder = _down(self._top, path)
-            except OSError as e:
-                yield Entry(path=path, left=Left.UNREADABLE if e.errno == errno.EACCES else Left.CHANGED)
-                continue
-            try:
-                names = sorted(os.listdir(folder))
-                found = [(name, _looked_at(name, folder)) for name in names]
-            finally:
-                os.close(folder)
-            if path:
-                yield Entry(path=path, folder=True)
-            below = []
-            for name, there in found:
-                if there is None:
-                    continue
-                if stat.S_ISDIR(there.st_mode) and not git_like(name):
-                    below.append((*path, name))
-                else:
-                    yield _entry((*path, name), there)
-            waiting += reversed(below)
-
-    @contextmanager
-    def read(self, entry: Entry) -> Iterator[BinaryIO]:
-        what = "/".join(entry.path) or self.name
-        try:
-            if entry.path:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                fd = os.open(entry.path[-1], flags, dir_fd=self._folder.of(self._top, entry.path))
-            else:
-                os.lseek(self._top, 0, os.SEEK_SET)
-                fd = os.dup(self._top)
-        except OSError as e:
-            raise _said(e, what) from e
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Conflict(f"{what} is no file any more", hint="copy it again", path=what)
-            yield cast("BinaryIO", file)
-
-
-def _odd(path: str) -> Invalid:
-    return Invalid(f"{path} is neither a file nor a folder", hint="only these are copied", field="source")
-
-
-def _looked_at(name: str, folder: int) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _entry(path: Parts, there: os.stat_result) -> Entry:
-    mode = there.st_mode
-    if path and git_like(path[-1]):
-        return Entry(path=path, left=Left.GIT)
-    if not stat.S_ISREG(mode):
-        return Entry(path=path, left=Left.LINK if stat.S_ISLNK(mode) else Left.SPECIAL)
-    return Entry(path=path, size=there.st_size, executable=bool(mode & 0o111))
-
-
-class StandardInput:
-    """The Source port on stdin, kept in a file without a name: its length has to be known before it is sent, and it may be sent twice."""
-
-    name, tree = "", False
-
-    def __init__(self, stack: ExitStack, stop: Stop) -> None:
-        import tempfile  # noqa: PLC0415 -- slow to load, and only for `-`
-
-        self._file = stack.enter_context(cast("BinaryIO", tempfile.TemporaryFile()))  # noqa: SIM115 -- the stack closes it
-        while True:
-            while not select.select([0], [], [], 0.2)[0]:
-                stop.check("the copy")
-            try:
-                if not (data := os.read(0, 1 << 20)):
-                    break
-                self._file.write(data)
-            except OSError as e:
-                raise Unavailable(f"cannot take in stdin: {e.strerror}", hint="make room for it in TMPDIR", code="NO_ROOM") from e
-        self._file.flush()
-
-    def walk(self) -> Iterator[Entry]:
-        yield Entry(path=(), size=os.fstat(self._file.fileno()).st_size)
-
-    @contextmanager
-    def read(self, entry: Entry) -> Iterator[BinaryIO]:  # noqa: ARG002
-        self._file.seek(0)
-        yield self._file
-
-
-class LocalFiles:
-    """The Files port on this machine."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-
-    @contextmanager
-    def target(self, path: str) -> Iterator[Target]:
-        with ExitStack() as stack:
-            yield StandardOutput() if path == "-" else TreeTarget(path, stack)
-
-    @contextmanager
-    def source(self, path: str) -> Iterator[Source]:
-        with ExitStack() as stack:
-            yield StandardInput(stack, self._stop) if path == "-" else TreeSource(path, stack)
-
-
-def _are_files(one: LocalFiles) -> Files:
-    return one
