@@ -19,7 +19,7 @@ import schemas  # noqa: E402 -- beside this file
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER  # noqa: E402
-from rdev_cli.wiring.config import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
+from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
@@ -103,6 +103,21 @@ MEANINGS = {
     "WORKTREE_DIRTY": "files that were changed in the work tree are in the way of the repository's newer commits; both are as they were",
     "WORKTREE_FOREIGN": "the work tree is no checkout of the repository, and files are in it; they are left alone",
     "WRONG_PASSPHRASE": "this passphrase does not open the vault; nothing was changed",
+    "ADMISSION": "the cluster's policies do not let such an object be; its own words are in the message",
+    "CHANGED": "somebody else changed or replaced it meanwhile; nothing was done",
+    "CLUSTER_BUSY": "the cluster turned the request away for now, or a list expired again and again",
+    "CLUSTER_LOGIN": "the cluster does not accept the login of the kubeconfig",
+    "CLUSTER_REFUSED": "the cluster does not take what it was asked; its own words are in the message",
+    "CLUSTER_UNREACHABLE": "the API server does not answer, not in time, or with something else; `context.sent` says whether the request may have arrived",
+    "EXISTS": "an object of that name is in the cluster already",
+    "EXPIRED": "the cluster forgot what happened since the version that was named",
+    "FORBIDDEN": "this login may not do that; `context` has verb, resource and namespace",
+    "NO_CLUSTER": "the kubeconfig, or the context in it, is not there",
+    "NO_NAMESPACE": "the cluster has no namespace of that name",
+    "PLUGIN_FAILED": "the kubeconfig's login plugin gave no login, or not within 30 seconds",
+    "PLUGIN_NOT_ALLOWED": "the kubeconfig would run a program that nobody consented to; nothing was run",
+    "QUOTA": "the quota of the namespace leaves no room",
+    "TLS_NOT_VERIFIED": "the API server would be reached without anybody checking who it is",
 }
 
 # What completion offers for a value, by how its option is spelled or how usage calls it; None of both: any text. `|` begins a closed list.

@@ -1,7 +1,7 @@
 """The names that completion offers, read at each Tab: without a world, and without what is slow to load.
 
 Nothing is written but what SQLite itself puts beside a file in WAL mode; what cannot be read has no names. The places and the order in which
-a context is found are those of wiring/config.py, whose twins of the settings files are read here; tests hold the two together.
+a context is found are those of wiring/config.py, and the twins of the settings files are those of wiring/files.py; tests hold the two together.
 """
 
 from __future__ import annotations

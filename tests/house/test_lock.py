@@ -65,7 +65,7 @@ def test_the_sandbox_is_pinned_exactly_where_it_is_declared() -> None:
 def test_what_is_declared_is_used_and_what_is_used_is_declared() -> None:
     from tests.house.listing import imported, modules
 
-    names = {"sqlite-utils": "sqlite_utils", "pyyaml": "yaml"}
+    names = {"sqlite-utils": "sqlite_utils", "pyyaml": "yaml", "websocket-client": "websocket"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     said = {names.get(canonicalize_name(Requirement(text).name), canonicalize_name(Requirement(text).name)) for text in project}
     import sys

@@ -12,19 +12,24 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import shown
 
 BYTES, DEPTH, NODES = 256 << 10, 20, 10_000
+TEXTS = 4 << 20  # what is all text needs no trying, so more of it is taken
 PLAIN = 1000  # characters of an unquoted value: a longer one is no number or date, but may take seconds to be tried as one
 _UNSEEN = re.compile("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
-def load(text: bytes, where: str) -> Any:
-    """Return the plain data of one YAML document; Invalid, with line and column, for anything but plain data."""
-    if len(text) > BYTES:
-        raise Invalid(f"{where} is larger than {BYTES >> 10} KiB", hint="keep settings only in it", file=where)
+def load(text: bytes, where: str, *, texts: bool = False) -> Any:
+    """Return the plain data of one YAML document; Invalid, with line and column, for anything but plain data.
+
+    `texts` takes every value for text, whatever it looks like, and so a longer document and longer values too: nothing is tried as anything else.
+    """
+    most, nodes_most, loader = (TEXTS, 20 * NODES, yaml.BaseLoader) if texts else (BYTES, NODES, yaml.SafeLoader)
+    if len(text) > most:
+        raise Invalid(f"{where} is larger than {most >> 10} KiB", hint="keep settings only in it", file=where)
     if text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise Invalid(f"{where} at line 1, column 1: it begins with a byte order mark", hint="save it as UTF-8 without one", file=where)
     depth = nodes = 0
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=loader):
             nodes += 1
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
@@ -36,15 +41,15 @@ def load(text: bytes, where: str) -> Any:
                 raise _refused(where, event, "tags are not taken")
             if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
                 raise _refused(where, event, "merge keys are not taken")
-            if isinstance(event, yaml.ScalarEvent) and event.style is None and len(event.value) > PLAIN:
+            if isinstance(event, yaml.ScalarEvent) and event.style is None and len(event.value) > PLAIN and not texts:
                 raise _refused(where, event, "a value as long as this must stand in quotes")
-            if depth > DEPTH or nodes > NODES:
+            if depth > DEPTH or nodes > nodes_most:
                 raise _refused(where, event, "it is nested too deep or too long")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)  # the gate came first, so this is bounded
+        node = yaml.compose(text, Loader=loader)  # the gate came first, so this is bounded
         if node is None:
             return None
         _no_twins(node, where)
-        return yaml.safe_load(text)
+        return loader(text).get_single_data()
     except (yaml.YAMLError, UnicodeError, ValueError, ArithmeticError, RecursionError) as e:
         mark = getattr(e, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -1,0 +1,1 @@
+"""Kubernetes, through a lean transport: nothing has to be installed in the cluster."""
