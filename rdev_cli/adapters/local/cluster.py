@@ -15,7 +15,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from rdev_cli.adapters.local import sandbox
+from rdev_cli.adapters.local import processes, sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
@@ -154,8 +154,8 @@ class LocalCluster:
     def sweep(self, project: Project) -> None:
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
             end = time.monotonic() + GRACE + 1
-            while runner.alive(folder) and time.monotonic() < end:
-                runner.stop(folder, "cancelled")
+            while processes.alive(folder) and time.monotonic() < end:
+                processes.stop(folder, "cancelled")
                 time.sleep(0.05)
             remove_tree(folder)
 
@@ -255,8 +255,8 @@ class LocalCluster:
         folder, own = self._spool / id, self._own.get(id)
         end, nap = time.monotonic() + wait, 0.002
         while True:
-            if runner.overdue(folder):
-                runner.stop(folder, "timeout")
+            if processes.overdue(folder):
+                processes.stop(folder, "timeout")
             outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
             sizes = runner.size(folder / "out"), runner.size(folder / "err")
             left = end - time.monotonic()
@@ -266,12 +266,12 @@ class LocalCluster:
                         own.wait()  # the pipe closes when all is written
                         own = None
                 else:
-                    if not runner.alive(folder) and not runner.outlived(folder):
+                    if not processes.alive(folder) and not processes.outlived(folder):
                         end = 0.0  # a last look, then it is lost
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and not runner.alive(folder) and not runner.outlived(folder):
+            if outcome is None and not processes.alive(folder) and not processes.outlived(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
                 sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
@@ -289,10 +289,10 @@ class LocalCluster:
                 process.stdin.close()
 
     def stop(self, project: Project, id: str, reason: str) -> None:  # noqa: ARG002
-        runner.stop(self._spool / id, reason)
+        processes.stop(self._spool / id, reason)
 
     def signal(self, project: Project, id: str, number: int) -> None:  # noqa: ARG002
-        runner.signal_group(self._spool / id, signal.Signals(number))
+        processes.signal_group(self._spool / id, signal.Signals(number))
 
     def run(
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
@@ -327,7 +327,7 @@ class LocalCluster:
             return Ran(code=progress.outcome.code, stderr=errors)
         finally:
             if id in self._own:  # cut off: it must not go on in a folder that is gone
-                runner.stop(folder, "cancelled")
+                processes.stop(folder, "cancelled")
                 self._forget(id)
             remove_tree(folder)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rdev_cli.adapters.shared import runner
+from rdev_cli.adapters.local import processes
 from rdev_cli.adapters.shared.files import remove_tree
 from rdev_cli.domain.command import GRACE
 from rdev_cli.domain.errors import Unavailable
@@ -73,7 +73,7 @@ class LocalPremises:
 
     def _part(self, path: Path, kind: PartKind, context: str) -> Part:
         foreign = self._foreign(path, kind)
-        running = not foreign and kind is PartKind.OUTPUT and runner.alive(path)
+        running = not foreign and kind is PartKind.OUTPUT and processes.alive(path)
         try:
             age = time.time() - os.lstat(path).st_mtime
         except FileNotFoundError:
@@ -117,9 +117,9 @@ class LocalPremises:
 
     def end(self, running: Sequence[Part]) -> Sequence[Part]:
         for part in running:
-            runner.stop(Path(part.path), "cancelled")
+            processes.stop(Path(part.path), "cancelled")
         end, left = time.monotonic() + GRACE + 5.0, list(running)
-        while left := [part for part in left if runner.alive(Path(part.path))]:
+        while left := [part for part in left if processes.alive(Path(part.path))]:
             if time.monotonic() > end:
                 break
             time.sleep(0.05)
