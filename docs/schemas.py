@@ -17,6 +17,7 @@ from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event, Pruning
 from rdev_cli.domain.files import Copied
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
+from rdev_cli.domain.log import PodLog
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.premises import Holding
 from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
@@ -45,6 +46,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "event-list": (Page[Event], "rdev events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),

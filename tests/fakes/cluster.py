@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
 from rdev_cli.ops import workspaces
@@ -67,6 +68,7 @@ class MemoryCluster:
         self._spool, self._installation = spool, installation
         self.pods: dict[str, Pod] = {}
         self.runs: dict[str, Run] = {}
+        self.logs: list[bytes] = []  # lines that pods wrote themselves; none: they have no log
         self.trouble = Trouble()
 
     def ready(self) -> None:
@@ -180,6 +182,14 @@ class MemoryCluster:
                     return Ran(code=3, stderr=b"")
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
+
+    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:
+        lines = self.logs[int(after or "0") :]
+        if not self.logs:
+            return None
+        return PodLog(
+            project=project.name, pod=project.pod, log=b"".join(lines), next=str(len(self.logs)), ended=project.pod not in self.pods
+        )
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
         return 0, b""

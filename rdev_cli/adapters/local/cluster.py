@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.ports.cluster import Input
@@ -338,6 +339,9 @@ class LocalCluster:
             into.write(chunk)
             done += len(chunk)
         return done
+
+    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:  # noqa: ARG002
+        return None  # a folder writes nothing
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
         from rdev_cli.adapters.local.probe import attempt  # noqa: PLC0415 -- only doctor needs it

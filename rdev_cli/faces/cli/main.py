@@ -28,7 +28,7 @@ TREE: dict[str, tuple[str, str]] = {
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "cp": ("files", "Copy files and folders out of a project's pod, or into it."),
     "ps": ("ps", "List the commands that run."),
-    "logs": ("logs", "Show the output of a project's newest command."),
+    "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),

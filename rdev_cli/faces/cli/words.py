@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
         'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
-        'logs': "Show the output of a project's newest command.",
+        'logs': "Show the log of a project's pod; in `local`, the output of its newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
@@ -235,6 +235,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'ps': (),
     'logs': (
         (('-f', '--follow'), None, 'Go on until it ends.'),
+        (('--since',), '', "A pod's log: nothing older than this: 90s, 30m, 8h."),
+        (('--tail',), '', "A pod's log: its last so many lines."),
+        (('-p', '--previous'), None, "A pod's log: of the container before its last restart."),
+        (('--timestamps',), None, "A pod's log: each line with its time."),
     ),
     'events': (
         (('-f', '--follow'), None, 'Go on, until Ctrl-C.'),
