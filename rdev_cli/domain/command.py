@@ -54,6 +54,7 @@ class Outcome:
     ending: Ending
     truncated: bool = False  # the cap, or a full disk, cut a stream
     at: datetime | None = None  # when the record was written, None if nobody knows
+    cause: str = ""  # what befell the pod: Deleted, Evicted, OOMKilled, Restarted, NodeLost; empty: nothing that is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ class Command:
     ended_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""  # why it did not simply exit: timeout, cancelled, stdin, setup, lost; undelivered: its commit stayed in the pod
+    cause: str = ""  # what befell its pod: Deleted, Evicted, OOMKilled, Restarted, NodeLost; empty: nothing that is known
     duration_ms: int | None = None
     timeout_seconds: int = 0
     stdout_bytes: int = 0

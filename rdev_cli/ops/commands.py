@@ -183,6 +183,7 @@ def _told(command: Command) -> Outcome:
         code=-1 if command.exit_code is None else command.exit_code,
         ending=words.get(command.reason, Ending.EXITED),
         truncated=command.truncated,
+        cause=command.cause,
     )
 
 
@@ -243,6 +244,7 @@ def _record(
             state=_STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
             exit_code=outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
             reason="undelivered" if trouble else "" if outcome.ending is Ending.EXITED else outcome.ending.value,
+            cause=outcome.cause,
             ended_at=ended,
             duration_ms=max(0, round((ended - command.created_at).total_seconds() * 1000)),
             stdout_bytes=progress.stdout,
@@ -257,6 +259,8 @@ def _record(
         tx.forget(_start(command))
         tx.release(f"workspace:{project.id}", command.id)
         facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}
+        if settled.cause:
+            facts["cause"] = settled.cause
         tx.append(f"command.{settled.state.value}", command.id, facts)
         if commit or trouble:
             tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pytest
 
+from rdev_cli.adapters.kubernetes import commands as pods
 from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.spool import FolderSpool
 from rdev_cli.adapters.shared import runner
@@ -20,6 +21,7 @@ from rdev_cli.domain.project import Project, ProjectState, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ports.cluster import Cluster, Input, Spool
 from rdev_cli.wiring.services import SystemClock
+from tests.support.pipes import PipeApi
 
 PATIENCE = 20.0  # seconds until a test gives up; nothing here is about speed
 
@@ -39,18 +41,30 @@ class Place(Protocol):
         """(command line, environment) of every live process, in the pod and of the runner, zombies left out."""
         ...
 
+    def runner_folder(self, id: str) -> Path:
+        """Where the runner of a command keeps its records, as this machine sees it."""
+        ...
+
+    def cut(self, source: Input) -> None:
+        """Break the way that stdin takes, as happens to a caller that is killed or loses its connection."""
+        ...
+
     def close(self) -> None: ...
+
+
+def contracted() -> Project:
+    return Project(
+        id=ProjectId("prj_01j9contractcontract"), name="shop", description="", source="", network=True, state=ProjectState.READY,
+        pod=pod_name("shop", "prj_01j9contractcontract"), repository="", branch="main",
+        created_at=datetime.now(UTC), updated_at=datetime.now(UTC),
+    )  # fmt: skip
 
 
 class LocalPlace:
     def __init__(self, folder: Path, isolation: str, caller: Mapping[str, str] | None = None) -> None:
         self._folder, self._isolation = folder, isolation
         self._caller = caller or {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.project = Project(
-            id=ProjectId("prj_01j9contractcontract"), name="shop", description="", source="", network=True, state=ProjectState.READY,
-            pod=pod_name("shop", "prj_01j9contractcontract"), repository="", branch="main",
-            created_at=datetime.now(UTC), updated_at=datetime.now(UTC),
-        )  # fmt: skip
+        self.project = contracted()
         self.cluster = self.another()
         self.cluster.ensure_pod(self.project)
         self.spool = FolderSpool(folder / "spool", SystemClock())
@@ -68,8 +82,43 @@ class LocalPlace:
                 continue  # it has ended, or is somebody else's
         return found
 
+    def runner_folder(self, id: str) -> Path:
+        return self.spool.path(id, "pid").parent
+
+    def cut(self, source: Input) -> None:
+        os.close(source._pipe)
+
     def close(self) -> None:
         self.cluster.delete_pod(self.project)
+
+
+class PodPlace(LocalPlace):
+    """The runner as it is in pods, by way of pod.sh, on this machine: a pod is a folder and an exec is a process with pipes."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
+            (folder / part).mkdir(parents=True)
+            patch.setattr(pods, name, str(folder / part))
+        self.project = contracted()
+        self.api = PipeApi(runner.SHELL, {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})
+        self.api.add(self.project.pod)
+        self.cluster = self.another()
+        self.spool = FolderSpool(folder / "spool", SystemClock())
+
+    def another(self) -> Cluster:
+        return pods.PodCommands(self.api, namespace="n", container="box", spool=self._folder / "spool")
+
+    def runner_folder(self, id: str) -> Path:
+        return self._folder / "run" / id
+
+    def cut(self, source: Input) -> None:
+        source._exec.cut()
+
+    def close(self) -> None:
+        for one in self.api.execs:
+            one.close()
+            one.process.wait(30)
 
 
 def _shells() -> dict[str, tuple[str, ...]]:
@@ -87,7 +136,12 @@ for _name, _argv in SHELLS.items():
         patch.setattr(runner, "SHELL", argv)
         return LocalPlace(folder, "none")
 
+    def _pod(folder: Path, patch: pytest.MonkeyPatch, argv: tuple[str, ...] = _argv) -> Place:
+        patch.setattr(runner, "SHELL", argv)
+        return PodPlace(folder, patch)
+
     PLACES["none" if _name == "sh" else f"none-{_name}"] = _plain
+    PLACES["pod" if _name == "sh" else f"pod-{_name}"] = _pod
 
 
 class Bench:

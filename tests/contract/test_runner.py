@@ -72,7 +72,7 @@ def test_no_exit_record_is_lost_and_never_a_success(bench, marker):
 def test_what_a_killed_runner_left_is_ended_before_it_counts_as_lost(bench, marker, ignores):
     id = bench.sh(f"{ignores}echo here; (sleep 600; : {marker}) & while :; do sleep 0.1; done; : {marker}", grace_seconds=1)
     bench.prints(id, b"here")
-    _kill(int((bench.place.spool.path(id, "pid")).read_text().split()[0]))
+    _kill(int((bench.place.runner_folder(id) / "pid").read_text().split()[0]))
     assert told(bench.ends(id).outcome)[1] is Ending.LOST
     assert bench.left(marker) == []
 
@@ -80,7 +80,7 @@ def test_what_a_killed_runner_left_is_ended_before_it_counts_as_lost(bench, mark
 def test_what_runs_on_without_any_of_its_runner_is_ended_before_it_counts_as_lost(bench, marker):
     id = bench.sh(f"trap '' TERM; echo here; while :; do sleep 0.1; done; : {marker}")
     bench.prints(id, b"here")
-    runner, _, core, *_ = (bench.place.spool.path(id, "pid")).read_text().split()
+    runner, _, core, *_ = (bench.place.runner_folder(id) / "pid").read_text().split()
     _kill(int(core))
     _kill(int(runner))
     assert told(bench.ends(id).outcome)[1] is Ending.LOST
@@ -453,7 +453,7 @@ def test_t_exec_12_a_break_of_stdin_never_looks_like_its_end(bench, marker):
     id = bench.sh(f"cat; echo it ended; : {marker}", stdin=True)
     bench.inputs[id].write(b"half")
     bench.prints(id, b"half")
-    os.close(bench.inputs[id]._pipe)  # what the kernel does to a caller that is killed
+    bench.place.cut(bench.inputs[id])
     assert told(bench.ends(id).outcome)[1] is Ending.STDIN
     assert bench.out(id) == b"half"
     assert bench.left(marker) == []

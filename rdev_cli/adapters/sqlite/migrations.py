@@ -76,6 +76,12 @@ def m004_agents(db: Database) -> None:
     db.execute("alter table projects add column model text not null default ''")
 
 
+@steps()
+def m006_causes(db: Database) -> None:
+    """What befell a command's pod."""
+    db.execute("alter table commands add column cause text not null default ''")
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 
