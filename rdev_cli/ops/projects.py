@@ -154,8 +154,8 @@ def list_(world: World) -> Sequence[Project]:
 
 def found(world: World) -> Sequence[ProjectFound]:
     """Return the projects that have a record here, and those of others whose pods stand in the same place, by name."""
-    from rdev_cli.domain.standing import ProjectFound
     from rdev_cli.domain.resource import POD
+    from rdev_cli.domain.standing import ProjectFound
 
     mine = world.cluster.owned()
     pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.store import Store
@@ -80,6 +81,8 @@ class World(Protocol):
     def settings(self) -> Settings: ...
     @property
     def premises(self) -> Premises: ...
+    @property
+    def files(self) -> Files: ...
     @property
     def clock(self) -> Clock: ...
     @property

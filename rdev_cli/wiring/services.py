@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
@@ -246,6 +247,13 @@ class Services:
 
         places = self.settings.folders
         return LocalPremises(config=places.config, state=places.state, cache=places.cache)
+
+    @cached_property
+    def files(self) -> "Files":
+        """The files of this machine."""
+        from rdev_cli.adapters.local.copies import LocalFiles
+
+        return LocalFiles(self.stop)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

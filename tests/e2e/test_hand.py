@@ -66,6 +66,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("completion",): ("completion", "bash"),
     ("project", "sync"): ("project", "sync", "shop"),
     ("credential", "list"): ("credential", "list"),
+    ("cp",): ("cp", "shop:README.md", "."),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),

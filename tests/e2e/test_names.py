@@ -46,6 +46,8 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "-": (2,),
     "FILE|-": (2, 3, 4, 6),
     "DURATION|DATE": (2,),
+    "SOURCE": (2, 3),
+    "TARGET": (2, 3),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -102,6 +104,8 @@ GIVEN = {
     "name": "local",
     "prompt": "do it",
     "line": "touch P",
+    "source": "ok:x",
+    "target": "ok:x",
 }
 TAILED = ("exec", "git")
 

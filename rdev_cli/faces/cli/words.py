@@ -24,8 +24,9 @@ GROUPS: dict[str, dict[str, str]] = {
         'shell': "Run a line of sh in a project's pod.",
         'git': "Run git in a project's work tree, in its pod.",
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
+        'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
-        'logs': "Show the output of a project's newest command.",
+        'logs': "Show the log of a project's pod; in `local`, the output of its newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
@@ -105,6 +106,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'command output': ('command',),
     'command attach': ('command',),
     'command cancel': ('command',),
+    'cp': ('files', 'files'),
     'ps': (),
     'logs': ('project',),
     'events': (),
@@ -240,9 +242,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'command cancel': (
         (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
     ),
+    'cp': (
+        (('--merge',), None, 'Copy into a folder that is not empty, and replace files of the same name.'),
+        (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
+    ),
     'ps': (),
     'logs': (
         (('-f', '--follow'), None, 'Go on until it ends.'),
+        (('--since',), '', "A pod's log: nothing older than this: 90s, 30m, 8h."),
+        (('--tail',), '', "A pod's log: its last so many lines."),
+        (('-p', '--previous'), None, "A pod's log: of the container before its last restart."),
+        (('--timestamps',), None, "A pod's log: each line with its time."),
     ),
     'events': (
         (('-f', '--follow'), None, 'Go on, until Ctrl-C.'),
