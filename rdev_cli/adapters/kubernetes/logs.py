@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rdev_cli.adapters.kubernetes import states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER
-from rdev_cli.domain.command import PAGE
+from rdev_cli.domain.output import PAGE
 from rdev_cli.domain.errors import Invalid, NotFound, Unavailable
 from rdev_cli.domain.log import PodLog
 
