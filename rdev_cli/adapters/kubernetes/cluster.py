@@ -63,7 +63,7 @@ class KubernetesCluster:
         self.pods = f"/api/v1/namespaces/{namespace}/pods"
         self.claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
         self.policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-        self._commits: dict[str, str] = {}
+        self._seen: dict[str, Manifest] = {}  # pods, as they were when they were last looked at
 
     @cached_property
     def _commands(self) -> PodCommands:
@@ -118,18 +118,16 @@ class KubernetesCluster:
         return found is not None and states.alive(found) and found["status"].get("phase") == "Running" and MARK in _notes(found)
 
     def pod_commit(self, project: Project) -> str:
-        if project.pod not in self._commits:
-            self._find(self.pods, project)
-        return self._commits.get(project.pod, "")
+        found = self._seen.get(project.pod) or self._find(self.pods, project)
+        return _notes(found).get(MARK, "") if found is not None else ""
 
     def mark_pod(self, project: Project, commit: str) -> None:
-        if self._commits.get(project.pod) == commit:
+        if project.pod in self._seen and _notes(self._seen[project.pod]).get(MARK) == commit:
             return
-        self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
+        self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
         if self._find(self.claims, project) is not None:
             # whoever makes the pod again finds its work tree there
             self.api.patch(f"{self.claims}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
-        self._commits[project.pod] = commit
 
     def ensure_pod(self, project: Project) -> bool:
         self.ready()
@@ -151,7 +149,7 @@ class KubernetesCluster:
         kept = self._find(self.claims, project)
         if kept is not None and MARK in _notes(kept):
             notes[MARK] = _notes(kept)[MARK]
-        self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
+        self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
         return made
 
     def delete_pod(self, project: Project) -> bool:
@@ -165,7 +163,7 @@ class KubernetesCluster:
                     self._delete(path, found)
             except RdevError as e:
                 failed.append(e)
-        self._commits.pop(project.pod, None)
+        self._seen.pop(project.pod, None)
         if len(failed) == 1:
             raise failed[0]
         if failed:
@@ -230,7 +228,9 @@ class KubernetesCluster:
         if found is not None:
             self._mine(found, project)
         if path == self.pods:
-            self._commits[project.pod] = _notes(found)[MARK] if found is not None and MARK in _notes(found) else ""
+            self._seen.pop(project.pod, None)
+            if found is not None:
+                self._seen[project.pod] = found
         return found
 
     def _mine(self, found: Manifest, project: Project) -> None:
@@ -312,6 +312,8 @@ class KubernetesCluster:
         self._commands.sweep(project)
 
     def start(self, project: Project, launch: Launch) -> Started:
+        if project.pod in self._seen:
+            self._commands.know(self._seen[project.pod])
         return self._commands.start(project, launch)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
