@@ -50,6 +50,17 @@ EXIT_CODES = (
 
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
+    "IMAGE_PULL": "the cluster cannot get the pods' image; why stands in the message",
+    "ISOLATION_UNKNOWN": "the image has nothing to measure a pod's network with",
+    "ISOLATION_WEAKER": "a pod reaches what its network policy closes, so no project is made; `context set --allow-weaker` accepts it",
+    "NO_IMAGE": "the context names no image for its pods",
+    "OTHER_CLUSTER": "behind the context's address is another cluster than the one it was used with; nothing was done there",
+    "POD_FAILED": "the pod ended, or its container does not start; the cluster's own words are in the message",
+    "POD_NOT_READY": "the pod did not get ready in time; the newest warning of the cluster is in the message",
+    "POD_SECURITY": "the namespace's pod security refuses the pod",
+    "STILL_DELETING": "something in the cluster was told to go and is still there: its node or a finalizer holds it",
+    "STORAGE_PENDING": "the cluster has no storage for the pod's work tree",
+    "UNSCHEDULABLE": "no node of the cluster takes the pod",
     "AGENT_FAILED": "the agent ended badly; its own words are in `context.said`, the work tree is as it was left",
     "BAD_BUNDLE": "what the pod sent as a commit is not what it says or not sound, or git could not pack it; the repository is untouched",
     "BUSY": "another process, or another agent's run, holds this; the context names it",
@@ -101,7 +112,6 @@ MEANINGS = {
     "WORKTREE_FOREIGN": "the work tree is no checkout of the repository, and files are in it; they are left alone",
     "WRONG_PASSPHRASE": "this passphrase does not open the vault; nothing was changed",
     "ADMISSION": "the cluster's policies do not let such an object be; its own words are in the message",
-    "CHANGED": "somebody else changed or replaced it meanwhile; nothing was done",
     "CLUSTER_BUSY": "the cluster turned the request away for now, or a list expired again and again",
     "CLUSTER_LOGIN": "the cluster does not accept the login of the kubeconfig",
     "CLUSTER_REFUSED": "the cluster does not take what it was asked; its own words are in the message",

@@ -55,6 +55,7 @@ class Ran:
 class Cluster(Protocol):
     """Pods and the runner in them. Every call is safe to repeat."""
 
+    here: bool  # True: programs are this machine's; False: they are an image's
     isolated: bool  # False: a command can touch what its user can touch
 
     def ready(self) -> None:

@@ -92,6 +92,8 @@ class LocalCluster:
     sandboxes see read-only; `caller` is the environment of whoever runs rdev.
     """
 
+    here = True
+
     def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
         self.folder = folder
         self._pods, self._spool = folder / "pods", folder / "spool"

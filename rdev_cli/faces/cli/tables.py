@@ -141,6 +141,11 @@ def _command(value: Command) -> Pairs:
     ]  # fmt: skip
 
 
+def _plain(setting: object) -> str:
+    words = {True: "yes", False: "no"}
+    return "; ".join(setting) if isinstance(setting, list) else words[setting] if isinstance(setting, bool) else str(setting)
+
+
 def _context(value: Context) -> Pairs:
     agents = [
         (f"{name} {what}", text)
@@ -149,7 +154,8 @@ def _context(value: Context) -> Pairs:
     ]
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
-        *(("" if at else "show", path) for at, path in enumerate(value.show)), *agents,
+        *(("" if at else "show", path) for at, path in enumerate(value.show)),
+        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), *agents,
     ]  # fmt: skip
 
 
@@ -236,6 +242,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CURRENT", False, lambda c: "*" if c.current else ""),
         ("RUNTIME", False, lambda c: c.runtime),
         ("ISOLATION", False, lambda c: c.isolation),
+        ("NAMESPACE", False, lambda c: str(c.cluster.get("namespace", ""))),
     ),
     "Credential": (
         ("NAME", False, lambda c: c.name),
