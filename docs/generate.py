@@ -65,6 +65,7 @@ MEANINGS = {
     "BAD_BUNDLE": "what the pod sent as a commit is not what it says or not sound, or git could not pack it; the repository is untouched",
     "BUSY": "another process, or another agent's run, holds this; the context names it",
     "CANCELLED": "somebody stopped it",
+    "CHANGED": "the thing is not what it was when it was looked at; nothing was done to it",
     "CONFIG_UNSAFE": "another user could have written a settings file; it is not read",
     "CONFIRMATION": "a question would have to be asked, and there is no terminal: `--yes` answers it",
     "CONFLICT": "it exists, with other values or in another state; `context.field` names the value",
