@@ -8,10 +8,10 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.kubernetes import manifests, states
+from rdev_cli.adapters.kubernetes import manifests, owned, states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER, LABEL, MARK
 from rdev_cli.adapters.shared.files import private_folder, write_whole
-from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, Partial, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.ports.timing import HEAVY_WRITE, LONG_RUNNING, ORCHESTRATION
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Launch, Progress
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports.cluster import Ran, Started
     from rdev_cli.ports.timing import Stop
 
@@ -153,24 +154,23 @@ class KubernetesCluster:
         return made
 
     def delete_pod(self, project: Project) -> bool:
-        there = False
-        failed: list[RdevError] = []
-        for path in (self.pods, self.policies, self.claims):  # the policy stands until nothing runs under it
-            try:
-                found = self._find(path, project)
-                if found is not None:
-                    there = True
-                    self._delete(path, found)
-            except RdevError as e:
-                failed.append(e)
         self._seen.pop(project.pod, None)
-        if len(failed) == 1:
-            raise failed[0]
-        if failed:
-            words = "; ".join(dict.fromkeys(e.message for e in failed))
-            raise Partial(f"not all of {project.pod} could be removed: {words}", left=(project.pod,), hint=failed[0].hint)
+        there = owned.undeploy(self.api, self.namespace, self.installation, project)
         self._commands.sweep(project)
         return there
+
+    def owned(self) -> Inventory:
+        return owned.inventory(self.api, self.namespace, self.installation)
+
+    def others(self) -> Sequence[Owned]:
+        return owned.others(self.api, self.namespace, self.installation)
+
+    def remove(self, thing: Owned) -> bool:
+        return owned.remove(self.api, thing)
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        self._seen.pop(pod.name, None)
+        owned.hand_over(self.api, pod, installation=installation, project=project, id=id)
 
     def claim(self, name: str, marks: Mapping[str, str], project: Project | None = None) -> bool:
         """Make the claim of a pod unless it is there; False, said aloud, where the cluster has no storage to claim."""
