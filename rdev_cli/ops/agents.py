@@ -206,6 +206,9 @@ def proof(world: World, agent: Agent) -> Check:
     words = said.decode(errors="replace").strip().splitlines()
     if code != 0:
         why = words[-1] if words else "no word"
+        if not world.cluster.here:
+            hint = f"install it in the image, or say where it is there: rdev context set NAME --agent-path {agent.name}=PATH"
+            return Check(name=name, verdict=Verdict.WARNING, found=f"{program.argv[-1]} does not run in the image: {why}", hint=hint)
         return Check(name=name, verdict=Verdict.FAILED, found=f"{program.argv[-1]} does not run in a pod: {why}", hint="reinstall it")
     return Check(name=name, verdict=Verdict.OK, found=f"{words[0] if words else ''} ({program.argv[-1]}), proved from inside a pod")
 

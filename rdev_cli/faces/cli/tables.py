@@ -141,6 +141,11 @@ def _command(value: Command) -> Pairs:
     ]  # fmt: skip
 
 
+def _plain(setting: object) -> str:
+    words = {True: "yes", False: "no"}
+    return "; ".join(setting) if isinstance(setting, list) else words[setting] if isinstance(setting, bool) else str(setting)
+
+
 def _context(value: Context) -> Pairs:
     agents = [
         (f"{name} {what}", text)
@@ -149,13 +154,19 @@ def _context(value: Context) -> Pairs:
     ]
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
-        *(("" if at else "show", path) for at, path in enumerate(value.show)), *agents,
+        *(("" if at else "show", path) for at, path in enumerate(value.show)),
+        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), *agents,
     ]  # fmt: skip
 
 
 def _credential(value: Credential) -> Pairs:
     used = ", ".join(value.used_by) or "no agent declares it"
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
+
+
+def _whose(value: Any) -> str:
+    words = {"here": "this context's", "context": "another context's", "nobody": "of this installation, without a record"}
+    return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
 
 
 # by the name of a type, so that showing one kind of thing does not load the others
@@ -231,6 +242,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CURRENT", False, lambda c: "*" if c.current else ""),
         ("RUNTIME", False, lambda c: c.runtime),
         ("ISOLATION", False, lambda c: c.isolation),
+        ("NAMESPACE", False, lambda c: str(c.cluster.get("namespace", ""))),
     ),
     "Credential": (
         ("NAME", False, lambda c: c.name),
@@ -245,6 +257,23 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CONTEXT", False, lambda h: h.context),
         ("SIZE", False, lambda h: sized(h.bytes) if h.bytes else ""),
         ("NAME", False, lambda h: h.name + (f" ({h.reason})" if h.reason else "")),
+    ),
+    "ProjectFound": (
+        ("NAME", False, lambda p: p.name or "-"),
+        ("STATE", False, lambda p: p.state or "-"),
+        ("WHOSE", False, _whose),
+        ("CREATED", False, lambda p: ago(p.created_at)),
+        ("POD", False, lambda p: p.pod),
+    ),
+    "Orphan": (
+        ("STATE", False, lambda o: o.state.value),
+        ("KIND", False, lambda o: o.kind),
+        ("NAME", False, lambda o: o.name),
+        ("PROJECT", False, lambda o: o.project or "-"),
+        ("AGE", False, lambda o: spoken(o.age_seconds)),
+        ("NAMESPACE", True, lambda o: o.namespace),
+        ("UID", True, lambda o: o.uid),
+        ("REASON", False, lambda o: o.reason),
     ),
     "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (
