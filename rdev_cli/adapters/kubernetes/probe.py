@@ -127,9 +127,8 @@ def checks(cluster: KubernetesCluster) -> list[Check]:
     found = _reach(cluster)
     if any(check.verdict is Verdict.FAILED for check in found):
         return found
-    rights = _rights(cluster)
-    found.append(rights)
-    if rights.verdict is Verdict.FAILED:
+    found.append(rights(cluster))
+    if found[-1].verdict is Verdict.FAILED:
         return found
     trial = _Trial(cluster)
     try:
@@ -171,7 +170,8 @@ def _reach(cluster: KubernetesCluster) -> list[Check]:
     ]
 
 
-def _rights(cluster: KubernetesCluster) -> Check:
+def rights(cluster: KubernetesCluster) -> Check:
+    """Return whether this login has every right that rdev uses; a missing one is named by verb and resource."""
     missing = []
     for group, resource, verb in RIGHTS:
         kind, _, sub = resource.partition("/")
