@@ -28,12 +28,18 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="DURATION", help="A pod's log: nothing older than this: 90s, 30m, 8h.")
     ] = None,
-    tail: Annotated[int, typer.Option("--tail", min=0, show_default=False, help="A pod's log: its last so many lines.")] = -1,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, show_default=False, help="A pod's log: its last so many lines.")] = None,
     previous: Annotated[bool, typer.Option("-p", "--previous", help="A pod's log: of the container before its last restart.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="A pod's log: each line with its time.")] = False,
 ) -> None:
     here = hand(ctx)
-    spec = LogSpec(project=one(ctx, project), since_seconds=duration(since, "since"), tail=tail, previous=previous, timestamps=timestamps)
+    spec = LogSpec(
+        project=one(ctx, project),
+        since_seconds=duration(since, "since"),
+        tail=-1 if tail is None else tail,
+        previous=previous,
+        timestamps=timestamps,
+    )
     page = pods.read(here.world(), spec)
     if page is None:
         _newest(ctx, here, spec.project, follow=follow)
