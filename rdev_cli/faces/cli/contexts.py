@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.face import checked, does, hand, noun, say
+from rdev_cli.faces.cli.face import Misused, checked, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import contexts
 
@@ -14,6 +14,15 @@ app = noun("Contexts: named places to work, and the settings in force.")
 
 def _named(value: str) -> None:
     name_rule(value, "context name")
+
+
+def _set(value: str) -> str:
+    if "=" in value:
+        raise Misused(
+            "the context comes first, and what is set is an option",
+            "rdev context set local --agent NAME; rdev context set --help shows what can be set",
+        )
+    return name_rule(value, "context name")
 
 
 def _agent(value: str) -> None:
@@ -54,7 +63,7 @@ def use(ctx: typer.Context, name: Name) -> None:
 @does(app, "set", contexts.set_, epilog="rdev context set local --agent-path claude=~/bin/claude --show /opt/go")
 def set_(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False, callback=_set)],
     isolation: Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")] = None,
     shown: Annotated[
         list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")

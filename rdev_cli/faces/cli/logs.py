@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
+from rdev_cli.domain.values import id_like
 from rdev_cli.faces.cli.arguments import Some, one
-from rdev_cli.faces.cli.face import Verb, hand, noun
+from rdev_cli.faces.cli.face import Misused, Verb, hand, noun
 from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import commands
@@ -22,6 +23,9 @@ def logs(
     from rdev_cli.faces.cli import live, working  # noqa: PLC0415 -- with the work, not with help
 
     here = hand(ctx)
+    if id_like(project or "", "cmd"):
+        verb = "attach" if follow else "output"
+        raise Misused("a project is meant here, and that is a command", f"rdev command {verb} {project}")
     world = here.world()
     found = commands.newest(world, one(ctx, project))
     if not (here.human or (follow and here.output == "jsonl")):
