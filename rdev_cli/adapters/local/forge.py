@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -105,12 +106,17 @@ class LocalForge:
                 f"{shown(source)} is rdev's own", hint="give the project's repository: rdev project show NAME -o json", field="source"
             )
         if not os.path.isdir(path):
-            raise NotFound(f"there is no folder {shown(source)}", hint="give a folder with a git repository, or a URL", source=source)
+            hint = "give a folder with a git repository, or a URL"
+            if re.match(r"[\w-]+(\.[\w-]+)+/", source):
+                hint = f"for a URL: --from https://{shown(source)}"
+            raise NotFound(f"there is no folder {shown(source)}", hint=hint, source=source)
         # its configuration may include what never ends, so this is bounded, and a Ctrl-C ends it
         code, out = git(Path(path), "rev-parse", "--is-shallow-repository", "--show-prefix", ok=range(256), timeout=FAST_LOOKUP, stop=stop)
         if code != 0:
             raise Invalid(
-                f"{shown(source)} is no git repository of yours", hint=f"make it one: git -C {shown(source)} init", field="source"
+                f"{shown(source)} is no git repository of yours",
+                hint=f"make it one, and commit what shall be in it: git -C {shlex.quote(shown(source, most=4096))} init",
+                field="source",
             )
         shallow, _, prefix = os.fsdecode(out).removesuffix("\n").partition("\n")
         if prefix:
@@ -155,7 +161,9 @@ class LocalForge:
                 or next(iter(heads), "")
             )
         if not branch:
-            raise Invalid(f"{shown(source)} has no commit on any branch", hint="commit something there first", field="source")
+            where = shlex.quote(shown(source, most=4096))
+            hint = f"commit something there first: git -C {where} add . && git -C {where} commit -m begin"
+            raise Invalid(f"{shown(source)} has no commit on any branch", hint=hint, field="source")
         # branches and their history; tags, notes, configuration, hooks and submodules stay where they are
         git(
             path, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options", source,

@@ -8,8 +8,9 @@ import typer
 from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.domain.log import LogSpec, PodLog
+from rdev_cli.domain.values import id_like
 from rdev_cli.faces.cli.arguments import Some, one
-from rdev_cli.faces.cli.face import Hand, Verb, does, duration, hand, noun, say, send
+from rdev_cli.faces.cli.face import Hand, Misused, Verb, does, duration, hand, noun, say, send
 from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
@@ -33,6 +34,9 @@ def logs(
     timestamps: Annotated[bool, typer.Option("--timestamps", help="A pod's log: each line with its time.")] = False,
 ) -> None:
     here = hand(ctx)
+    if id_like(project or "", "cmd"):
+        verb = "attach" if follow else "output"
+        raise Misused("a project is meant here, and that is a command", f"rdev command {verb} {project}")
     spec = LogSpec(
         project=one(ctx, project),
         since_seconds=duration(since, "since"),
