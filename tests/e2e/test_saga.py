@@ -15,6 +15,8 @@ from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.report import Verdict
 from rdev_cli.wiring.services import Services
 
+pytestmark = pytest.mark.state
+
 STRUCK = Path(__file__).parents[1] / "support" / "struck.py"
 
 
