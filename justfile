@@ -22,8 +22,8 @@ rooms:
 test *words:
     {{bin}}/pytest {{words}}
 
-# the same on a SQLite that is new enough for WAL
-test-newer-sqlite *words:
+# what is about the state, on a SQLite that is new enough for WAL
+test-newer-sqlite *words="-m state":
     #!/usr/bin/env bash
     set -eu
     {{bin}}/python tests/support/newer_sqlite/use.py on
@@ -56,7 +56,7 @@ lock *words:
     "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
       --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
 
-# what takes long: the suite on both SQLites, more examples, the benchmark
+# what takes long: what is about the state on both SQLites, more examples, the benchmark
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
     {{bin}}/python bench/bench.py -n 30

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import RDEV, Rdev
 from tests.house.listing import ROOT
 
+pytestmark = pytest.mark.state
+
 SCRIPTS = {"bash": "rdev.bash", "zsh": "_rdev", "fish": "rdev.fish", "powershell": "rdev.ps1"}
 FORMATS = ["table", "wide", "json", "yaml", "name", "jsonl"]
 

@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.test_hand import on_terminal
 from tests.support.keyrings import FAKE
 
+pytestmark = pytest.mark.state
+
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
 HOUR = 3700
