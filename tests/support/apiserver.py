@@ -303,6 +303,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def finish(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             super().finish()
+        with contextlib.suppress(OSError, ValueError):
+            self.request.close()
 
     def do_GET(self) -> None:
         self._serve()
