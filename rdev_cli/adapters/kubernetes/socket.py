@@ -79,7 +79,7 @@ class Exec:
         self.why = ""  # how the connection ended, for a log
         self._status: Status | None = None
         self._wire, self._frames, self._writing = wire, _Frames(self._take, skip_utf8_validation=True), threading.Lock()
-        self._over = False
+        self._over, self._mute = False, ""  # `_mute`: why nothing more can be sent
         self._word = bytearray()
         self._channel = -1  # of the message that a continued frame belongs to
         self._sent = 0
@@ -186,21 +186,22 @@ class Exec:
     def _message(self, channel: int, data: bytes) -> None:
         frame = ABNF.create_frame(bytes([channel]) + data, ABNF.OPCODE_BINARY).format()
         with self._writing:
-            if self._over:
-                raise Broken(self.why)
+            if self._over or self._mute:
+                raise Broken(self._mute or self.why)
             try:
                 self._wire.push(frame, float("inf"))  # the reading side ends it when the other is gone
             except (OSError, ValueError) as e:
-                raise Broken(str(e) or type(e).__name__) from e
+                self._mute = str(e) or type(e).__name__
+                raise Broken(self._mute) from e
 
     def _frame(self, opcode: int, data: bytes) -> None:
         """Send a control frame, unless stdin is being sent or the way is full: then the kernel says whether anybody takes it."""
         if self._writing.acquire(blocking=False):
             try:
-                if self._wire.open_way():
+                if not self._mute and self._wire.open_way():
                     self._wire.push(ABNF.create_frame(data, opcode).format(), time.monotonic() + PING)
-            except (OSError, ValueError):
-                self._wire.close()  # half of it may be sent; the next read says that it is over
+            except (OSError, ValueError) as e:
+                self._mute = str(e) or type(e).__name__  # half of it may be sent; what came before the end can still be read
             finally:
                 self._writing.release()
 
