@@ -20,8 +20,9 @@ from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
 from rdev_cli.domain.log import PodLog
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.premises import Holding
-from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
+from rdev_cli.domain.project import Plan, Project, ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.domain.resource import Orphan
 from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
@@ -47,9 +48,13 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
+    "orphan": (Orphan, "a thing in a place that no record is about"),
+    "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
-    "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
+    "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
+    "project-found": (ProjectFound, "a project of whoever, as it is found in a place"),
+    "project-found-list": (Sequence[ProjectFound], "rdev project list --all -o json"),
     "project-list": (Sequence[Project], "rdev project list -o json"),
     "project-shown": (ProjectShown, "a project and what agents have used on it: rdev project show -o json"),
     "project-sync": (ProjectSync, "rdev project sync -o json"),
@@ -94,6 +99,14 @@ class ProjectNamed(TypedDict):
     """What happened to a project."""
 
     id: str
+
+
+class ProjectAdopted(TypedDict):
+    """A pod is taken over, of an installation that may be this one."""
+
+    id: str
+    pod: str
+    installation: str
 
 
 class ProjectChanged(TypedDict):
@@ -186,10 +199,20 @@ class JournalPruned(TypedDict):
     hash: str
 
 
+class GarbageCollected(TypedDict):
+    """What a run removed from a place, with what became of each thing, and the file that lists it."""
+
+    place: str
+    objects: list[dict[str, str]]
+    file: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
     "project.created": ProjectCreated,
+    "project.adoption_requested": ProjectAdopted,
+    "project.adopted": ProjectAdopted,
     "project.changed": ProjectChanged,
     "project.synced": ProjectSynced,
     "credential.set": CredentialMoved,
@@ -205,6 +228,7 @@ EVENTS: dict[str, Any] = {
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
     "journal.pruned": JournalPruned,
+    "gc.collected": GarbageCollected,
     **{kind.value: AgentTold for kind in AgentEventKind},
 }
 

@@ -109,6 +109,19 @@ class ProjectSync:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFound:
+    """A project as it is found in a place: by its record here, or by the pod of somebody else, which is only looked at."""
+
+    name: str
+    id: str
+    pod: str
+    state: str  # the record's; empty: there is no record here
+    whose: str  # `here`, `context` (another one of this installation), `nobody` (this installation's, without a record), `another`
+    installation: str  # which one that is, empty where a pod does not say
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a multi-step operation would do, without doing it."""
 
@@ -120,6 +133,11 @@ class Plan:
 def pod_name(project: str, id: str) -> str:
     """Return the deterministic name of a project's pod."""
     return f"rdev-{project}-{id[-8:]}"
+
+
+def adopted_id(fresh: str, old: str) -> str:
+    """Return a fresh id under which a project keeps the pod that had the old one: the end of an id stands in the pod's name."""
+    return fresh[:-8] + old[-8:]
 
 
 def ownership(project: Project, installation: str) -> dict[str, str]:

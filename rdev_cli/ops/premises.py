@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
 
-from rdev_cli.domain.errors import Partial, Unavailable
+from rdev_cli.domain.errors import Partial, RdevError, Unavailable
 from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import sized
@@ -21,7 +21,19 @@ def look(world: World) -> Sequence[Check]:
     """Return what the doctor says about rdev's own things: tools, files, the disk, and what has no record any more."""
     parts = world.premises.parts()  # before the records: what is made meanwhile has its record first
     current = next(context.name for context in world.settings.contexts() if context.current)
-    return [*world.premises.checks(), disk(parts, world.premises.room(), current), *_leftovers(world, parts, current)]
+    return [*world.premises.checks(), disk(parts, world.premises.room(), current), *_leftovers(world, parts, current), *_elsewhere(world)]
+
+
+def _elsewhere(world: World) -> Sequence[Check]:
+    """Return what has no record in a place that is not this machine."""
+    from rdev_cli.ops import gc  # noqa: PLC0415 -- a local context needs none of it
+
+    if next(context.runtime for context in world.settings.contexts() if context.current) == "local":
+        return []
+    try:
+        return gc.leftovers(world)
+    except RdevError:
+        return []  # what cannot be read has a line of its own
 
 
 def disk(parts: Sequence[Part], free: int, current: str) -> Check:

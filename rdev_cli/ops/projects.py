@@ -15,7 +15,7 @@ from rdev_cli.ops.ledger import Pace, Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.domain.project import ProjectFound, ProjectSpec
     from rdev_cli.domain.usage import ProjectShown
     from rdev_cli.ops.ensure import Step
     from rdev_cli.ports import World
@@ -146,6 +146,58 @@ def _same(found: Project, spec: ProjectSpec) -> None:
 def list_(world: World) -> Sequence[Project]:
     """List projects by name."""
     return world.store.projects()
+
+
+def found(world: World) -> Sequence[ProjectFound]:
+    """Return the projects that have a record here, and those of others whose pods stand in the same place, by name."""
+    from rdev_cli.domain.project import ProjectFound
+    from rdev_cli.domain.resource import POD
+
+    mine = world.cluster.owned()
+    pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]
+    recorded, here = world.store.known().recorded, world.store.projects()  # behind the pods: what is made meanwhile has its record first
+    listed = [
+        ProjectFound(
+            name=p.name, id=p.id, pod=p.pod, state=p.state.value, whose="here", installation=mine.installation, created_at=p.created_at
+        )
+        for p in here
+    ]  # fmt: skip
+    known = {p.id for p in here}
+    for pod in pods:
+        if pod.installation != mine.installation:
+            whose = "another"
+        elif pod.project_id in known:
+            continue
+        else:
+            whose = "context" if pod.project_id in recorded else "nobody"
+        listed.append(
+            ProjectFound(
+                name=pod.project, id=pod.project_id, pod=pod.name, state="", whose=whose, installation=pod.installation,
+                created_at=pod.created_at,
+            )
+        )  # fmt: skip
+    return sorted(listed, key=lambda one: (one.name, one.whose != "here", one.pod))
+
+
+@operation("project.adopt", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def adopt(world: World, project: str) -> Project:
+    """Take over a project that has a pod here and no record: of a state that was lost, or of another installation.
+
+    The pod and all that belongs to it get this installation's marks and a record under a new id; the commits of its work tree
+    become the repository. Name the pod where several projects have the name. The installation that had it loses it.
+    """
+    # NotFound if there is none; Conflict if the name has a record, in any context, or if several pods are meant; a failure
+    # gives the marks back and undoes the rest.
+    from rdev_cli.ops import adopting
+
+    return adopting.adopt(world, project)
+
+
+def plan_adopt(world: World, project: str) -> Plan:
+    """Return what `adopt` would do now, changing nothing; it raises what `adopt` would refuse."""
+    from rdev_cli.ops import adopting
+
+    return adopting.plan(world, project)
 
 
 @operation("project.show", Scope.PROJECTS_READ)

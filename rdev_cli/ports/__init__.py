@@ -51,6 +51,10 @@ class Settings(Protocol):
         """Change settings of a context, making it if it is new; Invalid for a setting that there is not."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Forget a context; NotFound if there is none of that name, Invalid for `local`."""
+        ...
+
     def checks(self) -> Sequence[Check]:
         """Look at the files: owner, mode, where they are."""
         ...

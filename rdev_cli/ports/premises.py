@@ -30,6 +30,13 @@ class Premises(Protocol):
         """Remove a part, unless it is foreign or has become a link; nothing there is fine. Unavailable if it cannot be removed."""
         ...
 
+    def note(self, context: str, line: str) -> str:
+        """Add a line to the context's list of what was removed from its place, kept when this returns; return where the list is.
+
+        Unavailable if it cannot be written.
+        """
+        ...
+
     def tidy(self) -> None:
         """Remove rdev's folders that are empty."""
         ...

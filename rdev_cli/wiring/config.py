@@ -13,7 +13,7 @@ from rdev_cli.domain.errors import Denied, Invalid, NotFound
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
 from rdev_cli.wiring.files import folders, read_yaml, refuse_unsafe
-from rdev_cli.wiring.rules import valid
+from rdev_cli.wiring.rules import BOOLEANS, CLUSTER, fits, runtime, valid
 
 if TYPE_CHECKING:
     from rdev_cli.domain.report import Check, Context, Setting
@@ -69,6 +69,7 @@ class Config:
             name_rule(str(name), "context name")
             for key, value in values.items():
                 valid(str(key), value)
+            fits(str(name), values)
         return data
 
     def _read_folder(self) -> dict[str, Any]:
@@ -137,6 +138,15 @@ class Config:
         return str(self._environ.get("RDEV_PROJECT") or self._folder.get("project", ""))
 
     @property
+    def runtime(self) -> str:
+        """Where pods run: local or kubernetes."""
+        return runtime(self._data.get("contexts", {}).get(self.context, {}))
+
+    def of_cluster(self, key: str) -> Any:
+        """Return a setting that only a context on Kubernetes has; empty or False where it is not set."""
+        return self._get(key, False if key in BOOLEANS else [] if key == "exec_plugins" else "")[0]
+
+    @property
     def isolation(self) -> str:
         """How `local` isolates: bubblewrap or none."""
         return str(self._get("isolation", "bubblewrap")[0])
@@ -172,8 +182,9 @@ class Config:
         current = self.context
         return [
             Context(
-                name=name, current=name == current, runtime="local", isolation=str(values.get("isolation", "bubblewrap")),
-                show=tuple(values.get("show", ())), agents=values.get("agents", {}),
+                name=name, current=name == current, runtime=runtime(values),
+                isolation="pod" if runtime(values) == "kubernetes" else str(values.get("isolation", "bubblewrap")),
+                show=tuple(values.get("show", ())), agents=values.get("agents", {}), cluster={k: values[k] for k in CLUSTER if k in values},
             )
             for name, values in sorted(known.items())
         ]  # fmt: skip
@@ -191,7 +202,14 @@ class Config:
                     origin="environment (RDEV_PROJECT)" if self._environ.get("RDEV_PROJECT") else FOLDER_FILE,
                 )
             )
-        for key, default in (("isolation", "bubblewrap"), ("show", []), ("agent", "claude"), ("agents", {}), ("vault", "auto")):
+        own: tuple[tuple[str, Any], ...] = (("isolation", "bubblewrap"), ("show", []))
+        if self.runtime == "kubernetes":
+            from rdev_cli.adapters.kubernetes.manifests import Shape
+
+            shape = Shape(image="")
+            usual = {"pull_policy": shape.pull_policy, "egress": shape.egress, "cpu": shape.cpu, "memory": shape.memory}
+            own = tuple((key, usual.get(key, self.of_cluster(key) if key in BOOLEANS else "")) for key in CLUSTER)
+        for key, default in (("runtime", self.runtime), *own, ("agent", "claude"), ("agents", {}), ("vault", "auto")):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
         for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):
@@ -210,6 +228,20 @@ class Config:
         name_rule(name, "context name")
         contexts = changed(self._data.get("contexts", {}), name, values, self._environ, self.folders)
         self._write({**self._data, "contexts": contexts})
+
+    def remove(self, name: str) -> None:
+        name_rule(name, "context name")
+        if name == "local":
+            raise Invalid(
+                "the context local is this machine, and stays", hint="rdev uninstall removes all that rdev keeps here", field="NAME"
+            )
+        contexts = dict(self._data.get("contexts", {}))
+        if contexts.pop(name, None) is None:
+            raise NotFound(
+                f"there is no context {name}", hint="rdev context list shows the ones there are", code="NO_CONTEXT", context=name
+            )
+        kept = {key: value for key, value in self._data.items() if key != "current" or value != name}
+        self._write({**kept, "contexts": contexts})
 
     def _write(self, data: dict[str, Any]) -> None:
         from rdev_cli.adapters.shared import safe_yaml

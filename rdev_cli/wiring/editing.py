@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
 from rdev_cli.wiring.files import Folders
-from rdev_cli.wiring.rules import BUILT_IN, settable, valid
+from rdev_cli.wiring.rules import BOOLEANS, BUILT_IN, fits, runtime, settable, valid
 
 
 def changed(
@@ -20,16 +21,28 @@ def changed(
     """Return the contexts that are known, with values set in one of them, made if it is new; Invalid for a value it cannot have."""
     contexts = {str(key): dict(value) for key, value in known.items()}
     context = contexts.setdefault(name, {})
+    here = runtime({**context, **values}) == "local"
+    if "kubeconfig" in values:
+        context.pop("kube_context", None)  # it was one of the other file
     for key, value in values.items():
         noun, _, rest = key.partition(".")
         if noun == "show":
             context["show"] = [_showable(path, environ, places) for path in value.split("\n") if path]
         elif noun == "agents":
-            _set_agent(context, rest, value)
+            _set_agent(context, rest, value, here=here)
+        elif noun == "kubeconfig":
+            context[noun] = os.path.abspath(os.path.expanduser(value)) if value else ""
+        elif noun == "exec_plugins":
+            context[noun] = [line for line in value.split("\n") if line]
+        elif noun in BOOLEANS:
+            context[noun] = value == "true"
         else:
             context[noun] = value
     for key, value in context.items():
         valid(key, value)
+    fits(name, context)
+    if not here and "kube_context" not in context:
+        _pin(context, environ)
     agents = {*BUILT_IN, *context.get("agents", {})}
     if context.get("agent", "claude") not in agents:
         raise Invalid(
@@ -38,6 +51,15 @@ def changed(
             field="agent",
         )
     return contexts
+
+
+def _pin(context: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Keep the context that is current in the kubeconfig now: what kubectl is told later must not lead rdev into another cluster."""
+    from rdev_cli.adapters.kubernetes.kubeconfig import load  # noqa: PLC0415 -- only where a cluster is named
+
+    found = load(environ, file=context.get("kubeconfig", ""), plugins=context.get("exec_plugins", ())).context
+    if found:  # inside a pod there is none
+        context["kube_context"] = found
 
 
 def _showable(given: str, environ: Mapping[str, str], places: Folders) -> str:
@@ -57,12 +79,17 @@ def _showable(given: str, environ: Mapping[str, str], places: Folders) -> str:
     return path
 
 
-def _set_agent(context: dict[str, Any], what: str, value: str) -> None:
+def _set_agent(context: dict[str, Any], what: str, value: str, *, here: bool) -> None:
     """Set one thing of an agent: `NAME.path`, `NAME.output`, `NAME.model`, `NAME.tools`, `NAME.args`, `NAME.variables`, `NAME.env.VAR`."""
     agent, _, key = what.partition(".")
     name_rule(agent, "agent")
     entry = dict(context.get("agents", {}).get(agent, {}))
-    if key == "path":
+    if key == "path" and not here:
+        if not re.fullmatch(r"(/[^\0-\x1f\x7f]*)?[^/\0-\x20\x7f]+", value):
+            hint = f"the path in the image, or a name on its PATH: --agent-path {agent}=/usr/local/bin/{agent}"
+            raise Invalid(f"{shown(value)} is no program of an image", hint=hint, field="agent")
+        entry["path"] = value
+    elif key == "path":
         path = os.path.abspath(os.path.expanduser(value))
         if not os.access(path, os.X_OK) or os.path.isdir(path):
             raise Invalid(

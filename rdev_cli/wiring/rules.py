@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from rdev_cli.domain.errors import Invalid
@@ -12,11 +13,27 @@ from rdev_cli.domain.values import shown, tool, word
 ISOLATION = ("bubblewrap", "none")
 _AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
 BUILT_IN = ("claude", "opencode", "bundled")
+RUNTIMES = ("local", "kubernetes")
+# what only a context on Kubernetes has; any of these makes it one
+BOOLEANS = ("root", "allow_weaker")
+_WORDS: dict[str, tuple[str, str]] = {
+    "kubeconfig": (r"/[^\0-\x1f\x7f]*", "a path: --kubeconfig ~/.kube/config"),
+    "kube_context": (r"[^\0-\x20\x7f]{1,253}", "one of: kubectl config get-contexts -o name"),
+    "namespace": (r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a-z, 0-9 and '-', at most 63 of them"),
+    "image": (r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}", "registry.example.org/claudebox:1"),
+    "pull_policy": ("IfNotPresent|Always|Never", "IfNotPresent, Always or Never"),
+    "egress": ("internet|providers|none", "internet, providers or none"),
+    "storage_class": (r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", "one of: kubectl get storageclass -o name"),
+    "cpu": (r"[1-9][0-9]{0,2}|[5-9][0-9]m|[1-9][0-9]{2,4}m", "cores, 50m at least: 2, 500m"),
+    "memory": (r"[1-9][0-9]{0,3}Gi|(12[89]|1[3-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,6})Mi", "128Mi at least: 4Gi, 512Mi"),
+}
+CLUSTER = (*_WORDS, *BOOLEANS, "exec_plugins")
 VAULTS = ("auto", "keyring", "file", "passphrase")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(
     "(LD|DYLD|GIT|RDEV)_.*|PYTHON.*|BASH_ENV|ENV|IFS|PATH|HOME|SHELL|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS|PERL5.*|RUBYOPT"
 )
+_KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -44,14 +61,48 @@ def valid(key: str, value: Any) -> None:
         raise Invalid("show is not a list of absolute paths", hint="show: [/opt/go]", field="show")
     if key == "agents":
         _valid_agents(value)
-    if key == "runtime" and value != "local":
-        raise Invalid(f"there is no runtime '{shown(str(value))}'", hint="local", field="runtime")
+    if key == "runtime" and value not in RUNTIMES:
+        raise Invalid(f"there is no runtime '{shown(str(value))}'", hint="local or kubernetes", field="runtime")
+    if key in CLUSTER:
+        _valid_cluster(key, value)
     if key == "agent":
         name_rule(value if isinstance(value, str) else "", "agent")
     if key == "vault" and value not in VAULTS:
         raise Invalid(f"vault '{shown(str(value))}' is not known", hint="auto, keyring, file or passphrase", field="vault")
-    if key not in ("isolation", "show", "agent", "agents", "runtime", "vault"):
-        raise Invalid(f"there is no setting '{shown(key)}'", hint="isolation, show, agent, agents, vault", field=key)
+    if key not in (*_KEYS, *CLUSTER):
+        raise Invalid(f"there is no setting '{shown(key)}'", hint=f"one of {', '.join((*_KEYS, *CLUSTER))}", field=key)
+
+
+def runtime(values: Mapping[str, Any]) -> str:
+    """Return where a context's pods run: local or kubernetes; what only a cluster has says so too."""
+    return str(values.get("runtime") or ("kubernetes" if set(CLUSTER) & set(values) else "local"))
+
+
+def fits(name: str, values: Mapping[str, Any]) -> None:
+    """Raise Invalid for settings of a context that do not go together."""
+    if runtime(values) == "kubernetes":
+        if name == "local":
+            hint = "give the cluster a context of its own: rdev context set lab --kubeconfig FILE"
+            raise Invalid("the context local is this machine", hint=hint, field="runtime")
+        wrong = [key for key in ("isolation", "show") if key in values]
+        if wrong:
+            raise Invalid(f"{name} is on a cluster, where a pod is the isolation", hint=f"leave out: {', '.join(wrong)}", field=wrong[0])
+    elif wrong := [key for key in CLUSTER if key in values]:
+        raise Invalid(f"{name} is on this machine, so it has no {wrong[0]}", hint="runtime: kubernetes", field=wrong[0])
+
+
+def _valid_cluster(key: str, value: Any) -> None:
+    if key in BOOLEANS:
+        if not isinstance(value, bool):
+            raise Invalid(f"{key} is neither true nor false", hint=f"{key}: true", field=key)
+    elif key == "exec_plugins":
+        if not (isinstance(value, list) and all(isinstance(line, str) and re.fullmatch(r"['\"]?/[^\0-\x1f\x7f]*", line) for line in value)):
+            hint = "an absolute path and its arguments: --allow-plugin '/usr/bin/gke-gcloud-auth-plugin'"
+            raise Invalid("exec_plugins is not a list of command lines", hint=hint, field=key)
+    else:
+        pattern, hint = _WORDS[key]
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise Invalid(f"{key} '{shown(str(value))}' is not allowed", hint=hint, field=key)
 
 
 def _valid_agents(value: Any) -> None:

@@ -48,6 +48,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("project", "list"): ("project", "list"),
     ("project", "show"): ("project", "show", "shop"),
     ("project", "status"): ("project", "status", "shop"),
+    ("project", "adopt"): ("project", "adopt", "gone", "--dry-run"),
     ("project", "delete"): ("project", "delete", "shop", "--dry-run"),
     ("exec",): ("exec", "shop", "--", "true"),
     ("shell",): ("shell", "shop", "true"),
@@ -75,6 +76,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "view"): ("context", "view"),
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
+    ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
     ("uninstall",): ("uninstall", "--dry-run"),
@@ -90,6 +92,7 @@ RAW = {
     ("logs",),
 }  # a person gets the command's own bytes
 LISTS = {
+    ("gc",),
     ("agent", "list"),
     ("agent", "health"),
     ("agent", "usage"),
@@ -104,8 +107,15 @@ LISTS = {
     ("schema",),
     ("uninstall",),
 }
-# they need an agent (tests/e2e/test_agents.py), or a value (tests/e2e/test_credentials.py); the demo runs below
-UNTRIED = {("agent", "run"), ("claude",), ("demo",), *(("credential", verb) for verb in ("set", "import", "remove", "test"))}
+# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py) or a pod without a record (tests/e2e/test_left.py);
+# the demo runs below
+UNTRIED = {
+    ("agent", "run"),
+    ("project", "adopt"),
+    ("claude",),
+    ("demo",),
+    *(("credential", verb) for verb in ("set", "import", "remove", "test")),
+}
 
 
 def words(leaf: tuple[str, ...], form: str, id: str) -> list[str]:
@@ -147,7 +157,7 @@ def test_t_out_2_every_format_of_every_command_is_whole_and_alone_on_stdout(rdev
             elif form == "name" and leaf not in RAW:
                 assert re.fullmatch(rb"([A-Za-z0-9_.:/-]+\n)*", ran.stdout), where
                 assert b"None" not in ran.stdout, where
-            elif leaf not in RAW and leaf not in (("ps",), ("agent", "usage"), ("credential", "list")):
+            elif leaf not in RAW and leaf not in (("ps",), ("gc",), ("agent", "usage"), ("credential", "list")):
                 assert ran.stdout.endswith(b"\n") and b"\x1b" not in ran.stdout and b"{'" not in ran.stdout and b"['" not in ran.stdout, (  # noqa: PT018
                     where
                 )

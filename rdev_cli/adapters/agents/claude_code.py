@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from rdev_cli.adapters.agents.finding import find
+from rdev_cli.adapters.agents.finding import Finder, find
 from rdev_cli.adapters.agents.reading import ANSWER_MAX, cost, count, document, inner, name, target, text
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
 
@@ -28,12 +28,12 @@ class ClaudeCode:
         "ANTHROPIC_MODEL",
     )
 
-    def __init__(self, path: str = "") -> None:
-        self._path = path
+    def __init__(self, path: str = "", *, find: Finder = find) -> None:
+        self._path, self._find = path, find
 
     def program(self) -> Program | None:
         """Return the program on this machine, None if it is not here."""
-        return find(self.name, self._path or "claude")
+        return self._find(self.name, self._path or "claude", ())
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
         """Return the command line for a task; the prompt comes by stdin, and within 3 seconds or it gives up."""

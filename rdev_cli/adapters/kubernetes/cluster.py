@@ -8,10 +8,10 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.kubernetes import manifests, states
+from rdev_cli.adapters.kubernetes import manifests, owned, states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER, LABEL, MARK
 from rdev_cli.adapters.shared.files import private_folder, write_whole
-from rdev_cli.domain.errors import Conflict, Denied, NotFound, Partial, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.ports.timing import HEAVY_WRITE, LONG_RUNNING, ORCHESTRATION
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports.cluster import Ran, Started
     from rdev_cli.ports.timing import Stop
 
@@ -64,7 +65,7 @@ class KubernetesCluster:
         self.pods = f"/api/v1/namespaces/{namespace}/pods"
         self.claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
         self.policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-        self._commits: dict[str, str] = {}
+        self._seen: dict[str, Manifest] = {}  # pods, as they were when they were last looked at
 
     @cached_property
     def _commands(self) -> PodCommands:
@@ -75,6 +76,13 @@ class KubernetesCluster:
     # the cluster itself
 
     def ready(self) -> None:
+        if not self.shape.image:
+            raise Invalid(
+                f"the context {self.context} has no image for its pods",
+                hint=f"rdev context set {self.context} --image IMAGE; deploy/claudebox.Dockerfile makes one",
+                code="NO_IMAGE",
+                field="image",
+            )
         self.identity  # noqa: B018 -- asked once for each process
 
     @cached_property
@@ -112,18 +120,16 @@ class KubernetesCluster:
         return found is not None and states.alive(found) and found["status"].get("phase") == "Running" and MARK in _notes(found)
 
     def pod_commit(self, project: Project) -> str:
-        if project.pod not in self._commits:
-            self._find(self.pods, project)
-        return self._commits.get(project.pod, "")
+        found = self._seen.get(project.pod) or self._find(self.pods, project)
+        return _notes(found).get(MARK, "") if found is not None else ""
 
     def mark_pod(self, project: Project, commit: str) -> None:
-        if self._commits.get(project.pod) == commit:
+        if project.pod in self._seen and _notes(self._seen[project.pod]).get(MARK) == commit:
             return
-        self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
+        self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
         if self._find(self.claims, project) is not None:
             # whoever makes the pod again finds its work tree there
             self.api.patch(f"{self.claims}/{project.pod}", {"metadata": {"annotations": {MARK: commit}}})
-        self._commits[project.pod] = commit
 
     def ensure_pod(self, project: Project) -> bool:
         self.ready()
@@ -145,28 +151,27 @@ class KubernetesCluster:
         kept = self._find(self.claims, project)
         if kept is not None and MARK in _notes(kept):
             notes[MARK] = _notes(kept)[MARK]
-        self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
+        self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
         return made
 
     def delete_pod(self, project: Project) -> bool:
-        there = False
-        failed: list[RdevError] = []
-        for path in (self.pods, self.policies, self.claims):  # the policy stands until nothing runs under it
-            try:
-                found = self._find(path, project)
-                if found is not None:
-                    there = True
-                    self._delete(path, found)
-            except RdevError as e:
-                failed.append(e)
-        self._commits.pop(project.pod, None)
-        if len(failed) == 1:
-            raise failed[0]
-        if failed:
-            words = "; ".join(dict.fromkeys(e.message for e in failed))
-            raise Partial(f"not all of {project.pod} could be removed: {words}", left=(project.pod,), hint=failed[0].hint)
+        self._seen.pop(project.pod, None)
+        there = owned.undeploy(self.api, self.namespace, self.installation, project)
         self._commands.sweep(project)
         return there
+
+    def owned(self) -> Inventory:
+        return owned.inventory(self.api, self.namespace, self.installation)
+
+    def others(self) -> Sequence[Owned]:
+        return owned.others(self.api, self.namespace, self.installation)
+
+    def remove(self, thing: Owned) -> bool:
+        return owned.remove(self.api, thing)
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        self._seen.pop(pod.name, None)
+        owned.hand_over(self.api, pod, installation=installation, project=project, id=id)
 
     def claim(self, name: str, marks: Mapping[str, str], project: Project | None = None) -> bool:
         """Make the claim of a pod unless it is there; False, said aloud, where the cluster has no storage to claim."""
@@ -224,7 +229,9 @@ class KubernetesCluster:
         if found is not None:
             self._mine(found, project)
         if path == self.pods:
-            self._commits[project.pod] = _notes(found)[MARK] if found is not None and MARK in _notes(found) else ""
+            self._seen.pop(project.pod, None)
+            if found is not None:
+                self._seen[project.pod] = found
         return found
 
     def _mine(self, found: Manifest, project: Project) -> None:
@@ -267,7 +274,9 @@ class KubernetesCluster:
                 held = left["metadata"].get("finalizers") or []
                 why = f"held by {', '.join(held)}" if held else f"its node {left.get('spec', {}).get('nodeName', '')} does not answer"
                 raise Unavailable(
-                    f"{path.rpartition('/')[2]} {name} is still being deleted ({why})", hint="the same command goes on with it", code="STILL_DELETING"
+                    f"{path.rpartition('/')[2]} {name} is still being deleted ({why})",
+                    hint="the same command goes on with it",
+                    code="STILL_DELETING",
                 )
             if path == self.pods:
                 self._watch(left, lambda _: False)
@@ -304,6 +313,8 @@ class KubernetesCluster:
         self._commands.sweep(project)
 
     def start(self, project: Project, launch: Launch) -> Started:
+        if project.pod in self._seen:
+            self._commands.know(self._seen[project.pod])
         return self._commands.start(project, launch)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
@@ -333,7 +344,9 @@ class KubernetesCluster:
         limit = int(timeout + self._patience)
         made: list[tuple[str, Manifest]] = []
         try:
-            made.append((self.policies, self._ensure(self.policies, None, manifests.policy(name, marks, self.shape.egress if network else "none"))))
+            made.append(
+                (self.policies, self._ensure(self.policies, None, manifests.policy(name, marks, self.shape.egress if network else "none")))
+            )
             pod = self._ensure(self.pods, None, manifests.throwaway(name, marks, self.shape, argv, seconds=limit))
             made.insert(0, (self.pods, pod))
             return self._ending(pod, limit)
@@ -371,4 +384,3 @@ class KubernetesCluster:
 def _notes(found: Manifest) -> Mapping[str, str]:
     notes: Mapping[str, str] = found["metadata"].get("annotations") or {}
     return notes
-

@@ -531,6 +531,11 @@ class PodCommands:
         if watch is not None:
             self._hang_up(watch)
 
+    def close(self) -> None:
+        """Let go of every command that is followed; they run on."""
+        for id in list(self._watches):
+            self._leave(id)
+
     # end
 
     def _ask(self, project: Project, id: str, what: str, more: str = "") -> str:

@@ -91,7 +91,9 @@ def policy(name: str, marks: Mapping[str, str], egress: str) -> Manifest:
         "metadata": {"name": name, "labels": dict(marks)},
         "spec": {
             # by the record, where there is one: a project of the same name before it may have been allowed more
-            "podSelector": {"matchLabels": {key: marks[key] for key in (f"{LABEL}installation", f"{LABEL}id", f"{LABEL}name") if key in marks}},
+            "podSelector": {
+                "matchLabels": {key: marks[key] for key in (f"{LABEL}installation", f"{LABEL}id", f"{LABEL}name") if key in marks}
+            },
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
             "egress": {"internet": [resolver, public], "providers": [resolver], "none": []}[egress],

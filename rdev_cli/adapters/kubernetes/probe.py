@@ -127,9 +127,8 @@ def checks(cluster: KubernetesCluster) -> list[Check]:
     found = _reach(cluster)
     if any(check.verdict is Verdict.FAILED for check in found):
         return found
-    rights = _rights(cluster)
-    found.append(rights)
-    if rights.verdict is Verdict.FAILED:
+    found.append(rights(cluster))
+    if found[-1].verdict is Verdict.FAILED:
         return found
     trial = _Trial(cluster)
     try:
@@ -171,7 +170,8 @@ def _reach(cluster: KubernetesCluster) -> list[Check]:
     ]
 
 
-def _rights(cluster: KubernetesCluster) -> Check:
+def rights(cluster: KubernetesCluster) -> Check:
+    """Return whether this login has every right that rdev uses; a missing one is named by verb and resource."""
     missing = []
     for group, resource, verb in RIGHTS:
         kind, _, sub = resource.partition("/")
@@ -281,7 +281,9 @@ class _Trial:
             hint += f"; or accept it: rdev context set {context} --allow-weaker"
         through = sorted(after - ({PUBLIC} if egress == "internet" else set()))
         if through:
-            words = f"egress is {egress}, and still a pod reaches {', '.join(through)}: the network plugin does not enforce network policies"
+            words = (
+                f"egress is {egress}, and still a pod reaches {', '.join(through)}: the network plugin does not enforce network policies"
+            )
             found = [Check(name="cluster.egress", verdict=verdict, found=words, hint=hint)]
         elif proved := sorted(before - after - {NAMES}):
             found = [_ok("cluster.egress", f"{egress}, proved from inside: it closed the way to {', '.join(proved)}")]
@@ -298,7 +300,14 @@ class _Trial:
             found.append(_ok("cluster.ingress", "nothing reaches a pod, proved from the one beside it"))
         if API in before and NAMES not in before:
             words = "a pod cannot look up names of the cluster (kubernetes.default.svc)"
-            found.append(Check(name="cluster.names", verdict=Verdict.WARNING, found=words, hint="look at the cluster's DNS: kubectl -n kube-system get pods"))
+            found.append(
+                Check(
+                    name="cluster.names",
+                    verdict=Verdict.WARNING,
+                    found=words,
+                    hint="look at the cluster's DNS: kubectl -n kube-system get pods",
+                )
+            )
         return found
 
 
@@ -311,7 +320,11 @@ def _image(cluster: KubernetesCluster, facts: Sequence[str]) -> Check:
             found=f"{cluster.shape.image} has no {', '.join(missing)}",
             hint=f"rdev context set {cluster.context} --image IMAGE; deploy/claudebox.Dockerfile makes one",
         )
-    lacking = [f"{tool} ({why})" for tool, why in (("setsid", "a command's group cannot be ended"), ("script", "a terminal ends with its connection")) if f"has: {tool}" not in facts]
+    lacking = [
+        f"{tool} ({why})"
+        for tool, why in (("setsid", "a command's group cannot be ended"), ("script", "a terminal ends with its connection"))
+        if f"has: {tool}" not in facts
+    ]
     if lacking:
         words = f"{cluster.shape.image} starts; it lacks {', '.join(lacking)}"
         return Check(name="cluster.image", verdict=Verdict.WARNING, found=words, hint="install util-linux and bsdutils in it")
@@ -333,7 +346,12 @@ def _hardened(cluster: KubernetesCluster, facts: Sequence[str]) -> Check:
         bad.append("it holds a token of the cluster")
     if bad:
         hint = "something in the cluster changes pods as they are made; ask whoever runs it"
-        return Check(name="cluster.hardening", verdict=Verdict.FAILED, found=f"a command in a pod is less confined than asked: {', '.join(bad)}", hint=hint)
+        return Check(
+            name="cluster.hardening",
+            verdict=Verdict.FAILED,
+            found=f"a command in a pod is less confined than asked: {', '.join(bad)}",
+            hint=hint,
+        )
     user = "root without the rights that reach out of a pod" if cluster.shape.root else "no root, no capabilities"
     return _ok("cluster.hardening", f"{user}, no new privileges, seccomp, no token of the cluster; proved from inside")
 

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from rdev_cli.adapters.kubernetes.kubeconfig import Access
+from rdev_cli.adapters.kubernetes.access import Access
 from rdev_cli.adapters.shared.bounded import within
 from rdev_cli.ports.timing import FAST_LOOKUP, Stop
 

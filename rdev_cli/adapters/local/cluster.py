@@ -15,7 +15,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from rdev_cli.adapters.local import processes, sandbox
+from rdev_cli.adapters.local import owned, processes, sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
@@ -94,6 +95,8 @@ class LocalCluster:
     `folder` is the context's state; `isolation` is `bubblewrap` or `none`; `shown` are host folders that
     sandboxes see read-only; `caller` is the environment of whoever runs rdev.
     """
+
+    here = True
 
     def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
         self.folder = folder
@@ -159,6 +162,18 @@ class LocalCluster:
                 processes.stop(folder, "cancelled")
                 time.sleep(0.05)
             remove_tree(folder)
+
+    def owned(self) -> Inventory:
+        return owned.inventory(self._pods, self._installation)
+
+    def others(self) -> Sequence[Owned]:
+        return owned.others(self._pods, self._installation)
+
+    def remove(self, thing: Owned) -> bool:
+        return owned.remove(self._pods, thing)
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        owned.hand_over(self._pods, pod, installation=installation, project=project, id=id)
 
     # commands
 

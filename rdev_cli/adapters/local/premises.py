@@ -22,7 +22,7 @@ _NAMES = {
     PartKind.OUTPUT: re.compile(r"(cmd|run)_[0-9a-z_]+"),
     PartKind.REPOSITORY: re.compile(r"[a-z][-a-z0-9]*\.git|\.(new|old)-prj_[0-9a-z]+"),
     PartKind.STATE: re.compile(
-        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|vault\.(json|key|lock)|\.vault\.(json|key)\.[0-9]+\.part"
+        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|vault\.(json|key|lock)|\.vault\.(json|key)\.[0-9]+\.part"
     ),
     PartKind.CACHE: re.compile(r".+\.json|\..+\.json\.[0-9]+\.part"),
     PartKind.CONFIG: re.compile(r"config\.yaml|\.config\.yaml\.[0-9]+\.part"),
@@ -136,6 +136,20 @@ class LocalPremises:
                 path.unlink(missing_ok=True)
         except OSError as e:
             raise Unavailable(f"cannot remove {path}: {e.strerror}", hint=f"rm -r {shlex.quote(str(path))}", path=str(path)) from e
+
+    def note(self, context: str, line: str) -> str:
+        path = self._state / context / "removed.jsonl"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(f"{line}\n")
+                file.flush()
+                os.fsync(fd)
+        except OSError as e:
+            raise Unavailable(
+                f"cannot write {path}: {e.strerror}", hint="make room or give the right to write there", path=str(path)
+            ) from e
+        return str(path)
 
     def tidy(self) -> None:
         contexts = [path for path in _entries(self._state) if not os.path.islink(path) and path.is_dir()]

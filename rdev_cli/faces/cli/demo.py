@@ -39,7 +39,9 @@ def _agent(world: "Services", given: str) -> str:
     if given:
         world.agents.named(given)
         return given
-    return "claude" if world.cluster.isolated and world.agents.named("claude").program() else "bundled"
+    # the model is a script on this machine, which no pod of a cluster reaches: there the bundled agent plays it
+    there = world.cluster.here and world.cluster.isolated and world.agents.named("claude").program()
+    return "claude" if there else "bundled"
 
 
 def _isolated(here: Hand) -> tuple["Services", str]:

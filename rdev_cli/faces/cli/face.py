@@ -15,7 +15,6 @@ from rdev_cli.domain.errors import Cancelled, Invalid, RdevError, Unavailable
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import seconds
 from rdev_cli.ops.ledger import entry_of
-from rdev_cli.ports.timing import STANDARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,8 +63,8 @@ class Hand:
             from rdev_cli.wiring.services import Services  # noqa: PLC0415 -- a short command needs no world
 
             given = {key: str(self.options[key]) for key in ("context", "isolation", "passphrase_file") if self.options.get(key)}
-            wait = self.options.get("wait_seconds") or STANDARD
-            self._world = Services(flags={**given, **flags}, patience=float(wait), ask=self._ask)
+            wait = self.options.get("wait_seconds") or 0
+            self._world = Services(flags={**given, **flags}, patience=float(wait), ask=self._ask, tell=say)
             for warning in self._world.settings.warnings:
                 say(f"warning: {warning}")
         return self._world

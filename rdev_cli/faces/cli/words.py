@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'context': 'Contexts: named places to work, and the settings in force.',
+        'gc': 'List what is left over of projects that are gone, and remove it.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
         'completion': 'Print the completion script of a shell: commands, options and live names at Tab.',
         'schema': 'Show the JSON Schema of a document that rdev prints.',
@@ -44,6 +45,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'set': 'Change what a project says of itself: its description, and the agent and model that work on it.',
         'status': 'Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it.',
         'sync': "Bring the repository's newer commits into the work tree, and the work tree's own to the repository.",
+        'adopt': 'Take over a project that has a pod here and no record: of a state that was lost, or of another installation.',
         'delete': 'Delete a project: its running commands, its pod with the work tree, its repository, its record.',
     },
     'agent': {
@@ -75,6 +77,8 @@ GROUPS: dict[str, dict[str, str]] = {
         'show': 'Show one context, the current one by default.',
         'view': 'Show every setting in force and where its value came from.',
         'use': 'Make a context the current one.',
+        'test': 'Prove that a context works: what is in force is measured from inside, and each finding says what to type.',
+        'remove': 'Forget a context that holds no project; its journal and its credentials stay on the disk.',
         'set': 'Change settings of a context, making it if it is new.',
     },
 }
@@ -86,6 +90,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'project set': ('project',),
     'project status': ('project',),
     'project sync': ('project',),
+    'project adopt': ('',),
     'project delete': ('project',),
     'agent run': ('project', ''),
     'agent list': (),
@@ -115,7 +120,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'context show': ('context',),
     'context view': (),
     'context use': ('context',),
+    'context test': ('context',),
+    'context remove': ('context',),
     'context set': ('context',),
+    'gc': (),
     'doctor': (),
     'completion': ('|bash|zsh|fish|powershell',),
     'schema': ('',),
@@ -138,7 +146,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
-    'project list': (),
+    'project list': (
+        (('--all',), None, 'Those of others too whose pods stand in the same place.'),
+    ),
     'project show': (),
     'project set': (
         (('--agent',), '|claude|opencode|bundled', "The agent that works on it; empty: the context's."),
@@ -147,6 +157,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'project status': (),
     'project sync': (
+        (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+    ),
+    'project adopt': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+        (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
     ),
     'project delete': (
@@ -271,7 +286,23 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--origin',), None, 'Say where each value came from (always done).'),
     ),
     'context use': (),
+    'context test': (),
+    'context remove': (
+        (('--yes',), None, 'Do not ask.'),
+    ),
     'context set': (
+        (('--kubeconfig',), 'files', 'The cluster, as kubectl knows it; KUBECONFIG by default.'),
+        (('--kube-context',), 'context', 'The context in that file; the one current there now.'),
+        (('--namespace',), '', 'The namespace of the pods.'),
+        (('--image',), '', 'The image of the pods.'),
+        (('--pull-policy',), '', 'IfNotPresent (default), Always or Never.'),
+        (('--egress',), '', 'What pods reach: internet (default), providers or none.'),
+        (('--storage-class',), '', "Where work trees are kept; the cluster's default."),
+        (('--cpu',), '', 'The most that a pod may use (2).'),
+        (('--memory',), '', 'The most that a pod may use (4Gi).'),
+        (('--root',), None, 'Commands run as root in their pod.'),
+        (('--allow-weaker',), None, 'Work on a cluster that does not enforce network policies, too.'),
+        (('--allow-plugin',), '', 'A login program of the kubeconfig that may run; again for more.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
         (('--show',), 'dirs', 'A host folder that sandboxes see read-only; again for more.'),
         (('--agent',), '|claude|opencode|bundled', 'The agent that works where nobody says which.'),
@@ -283,6 +314,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent-variables',), '', 'What a program of yours takes from your environment.'),
         (('--agent-env',), '', 'A variable for an agent; no secrets.'),
         (('--vault',), '|auto|keyring|file|passphrase', 'Where credentials are kept: auto, keyring, file or passphrase.'),
+    ),
+    'gc': (
+        (('--apply',), None, 'Remove what is garbage.'),
+        (('--older-than',), '', 'How long it must have been seen without its project (1h).'),
+        (('--allow',), '', 'Let so many go in one run.'),
+        (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'doctor': (
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
