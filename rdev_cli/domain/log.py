@@ -34,4 +34,4 @@ class PodLog:
     log: bytes
     next: str
     ended: bool  # nothing more will come
-    cut: bool = False  # it is the end of more than one document holds
+    cut: bool = False  # it is only the end of what there was

@@ -148,10 +148,10 @@ class Cluster(Protocol):
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
         ...
 
-    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         """Return what the pod's own log holds after a position (empty: from its beginning), None where pods have none. Never waits for more.
 
-        At most the last MiB of it. NotFound if there is no such log.
+        At most the last `most` bytes of it. NotFound if there is no such log.
         """
         ...
 

@@ -1,7 +1,10 @@
 """`rdev cp` as a person types it: both directions, both streams, every refusal before anything is written. T-FILE-2, 6."""
 
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -184,3 +187,33 @@ def test_a_stop_ends_a_copy_and_leaves_no_half_file(out: bool, rdev: Rdev, spawn
     while list(spool.glob("run_*")):
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_terminal_sees_how_far_a_copy_is_and_gets_its_line_back(spawn: Spawn, project: str) -> None:
+    ours, theirs = pty.openpty()
+    copying = spawn("cp", "-", "shop:x", stdin=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    assert copying.stdin is not None
+    copying.stdin.write(b"first")
+    copying.stdin.flush()
+    seen, end = b"", time.monotonic() + 30
+    while b"0 files, 0 B" not in seen:  # it waits for the rest
+        assert time.monotonic() < end, seen
+        if select.select([ours], [], [], 0.2)[0]:
+            seen += os.read(ours, 1000)
+    copying.stdin.close()
+    assert copying.wait(30) == 0
+    with contextlib.suppress(OSError):  # the terminal has gone with its last process
+        while piece := os.read(ours, 1000):
+            seen += piece
+    os.close(ours)
+    assert seen.endswith(b"\r\x1b[K")
+
+
+def test_a_reader_that_leaves_ends_a_copy_to_stdout(rdev: Rdev, spawn: Spawn, project: str) -> None:
+    sh(rdev, "head -c 30000000 /dev/zero >big")
+    copying = spawn("cp", "shop:big", "-")
+    assert copying.stdout is not None
+    assert copying.stdout.read(10) == bytes(10)
+    copying.stdout.close()
+    assert copying.wait(30) == 141

@@ -229,7 +229,7 @@ class MemoryCluster:
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
 
-    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         lines = self.logs[int(after or "0") :]
         if not self.logs:
             return None

@@ -331,10 +331,10 @@ class KubernetesCluster:
     ) -> Ran:
         return self._commands.run(project, argv, stdin=stdin, stdout=stdout, timeout=timeout)
 
-    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         from rdev_cli.adapters.kubernetes import logs  # noqa: PLC0415 -- only `logs` needs it
 
-        return logs.page(self.api, self.namespace, project, spec, after=after)
+        return logs.page(self.api, self.namespace, project, spec, after=after, most=most)
 
     # what it proves
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rdev_cli.adapters.kubernetes import states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER
-from rdev_cli.domain.output import PAGE
 from rdev_cli.domain.errors import Invalid, NotFound, Unavailable
 from rdev_cli.domain.log import PodLog
 
@@ -19,24 +19,27 @@ if TYPE_CHECKING:
     from rdev_cli.domain.log import LogSpec
     from rdev_cli.domain.project import Project
 
-_AFTER = re.compile(r"([0-9T:-]{19})(\.[0-9]+)?Z/([0-9]{1,6})")
+    Line = tuple[bytes, bytes]  # its time as the server writes it, which sorts as text; its bytes with the newline
+
+# A position is the time of the last line that was told, and how many lines from a second before on have been; `*`: all up to that time.
+# Lines of stdout and stderr reach the log in another order than their times, so a time alone would lose some.
+_POSITION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?Z)/([0-9]{1,9}|\*)")
 
 
-def page(api: Api, namespace: str, project: Project, spec: LogSpec, *, after: str) -> PodLog:
-    """Return what a pod's log holds after a position, at most the last MiB; NotFound if there is no such log."""
-    begun = _AFTER.fullmatch(after) if after else None
+def page(api: Api, namespace: str, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog:
+    """Return what a pod's log holds after a position, at most its last `most` bytes; NotFound if there is no such log."""
+    begun = _POSITION.fullmatch(after) if after else None
     if after and begun is None:
         raise Invalid("that is no position in a log", hint="give the `next` of an earlier part", field="after")
-    path = f"/api/v1/namespaces/{namespace}/pods/{project.pod}"
     try:
         # before the log: what was over then has written all that it will
-        over = spec.previous or states.over(api.get(path))
+        over = spec.previous or states.over(api.get(f"/api/v1/namespaces/{namespace}/pods/{project.pod}"))
         chunks = api.log(
             namespace, project.pod, CONTAINER,
-            since_time=f"{begun[1]}Z" if begun else "", since_seconds=0 if begun else spec.since_seconds, tail=-1 if begun else spec.tail,
-            previous=spec.previous, timestamps=True,
+            since_time=f"{_second_before(begun[1])}Z" if begun else "", since_seconds=0 if begun else spec.since_seconds,
+            tail=max(spec.tail, 1) if spec.tail >= 0 and not begun else -1, previous=spec.previous, timestamps=True,
         )  # fmt: skip
-        lines = list(_fresh(_lines(chunks), after)) if begun else list(_lines(chunks))
+        lines, cut = _last(_lines(chunks), most)
     except NotFound as e:
         raise NotFound(
             f"the pod of {project.name} is not there, and its log went with it",
@@ -56,20 +59,18 @@ def page(api: Api, namespace: str, project: Project, spec: LogSpec, *, after: st
             code="POD_NOT_READY",
             project=project.name,
         ) from e
-    kept, size = deque[bytes](), 0
-    for stamp, text in reversed(lines):
-        line = stamp + b" " + text if spec.timestamps else text
-        size += len(line)
-        if size > PAGE and kept:
-            break
-        kept.appendleft(line)
+    fresh = _fresh(lines, begun[1], begun[2]) if begun else [] if spec.tail == 0 else lines
     return PodLog(
-        project=project.name, pod=project.pod, log=b"".join(kept), next=_position(lines, after), ended=over, cut=len(kept) < len(lines)
+        project=project.name,
+        pod=project.pod,
+        log=b"".join(b"%s %s" % line if spec.timestamps else line[1] for line in fresh),
+        next=_position(lines, spec, after, whole=not cut and (bool(begun) or (spec.tail < 0 and not spec.since_seconds))),
+        ended=over,
+        cut=cut,
     )
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (time, text with its newline) of each line."""
+def _lines(chunks: Iterable[bytes]) -> Iterator[Line]:
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -81,24 +82,41 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         yield stamp, text
 
 
-def _fresh(lines: Iterable[tuple[bytes, bytes]], after: str) -> Iterator[tuple[bytes, bytes]]:
-    """Leave out what was told before: all up to a time, and as many lines of just that time as were told of it."""
-    time, _, count = after.partition("/")
-    told, seen = time.encode(), int(count)
-    for stamp, text in lines:
-        if stamp < told:
-            continue
-        if stamp == told and seen:
-            seen -= 1
-            continue
-        yield stamp, text
+def _last(lines: Iterable[Line], most: int) -> tuple[list[Line], bool]:
+    """Return the last lines that fit, and whether there were more."""
+    kept, size, cut = deque[tuple[bytes, bytes]](), 0, False
+    for line in lines:
+        kept.append(line)
+        size += len(line[1])
+        while size > most and len(kept) > 1:
+            size -= len(kept.popleft()[1])
+            cut = True
+    return list(kept), cut
 
 
-def _position(lines: list[tuple[bytes, bytes]], after: str) -> str:
-    """Return the position after these lines: the last time, and how many lines have just that."""
+def _fresh(lines: Iterable[Line], last: str, count: str) -> list[Line]:
+    """Leave out what was told before."""
+    told, left = last.encode(), float("inf") if count == "*" else int(count)
+    fresh = []
+    for line in lines:
+        if left > 0 and line[0] <= told:
+            left -= 1
+        else:
+            fresh.append(line)
+    return fresh
+
+
+def _position(lines: list[Line], spec: LogSpec, after: str, *, whole: bool) -> str:
+    """Return the position after these lines; `whole`: they are all that the log has of their time."""
     if not lines:
-        return after
-    last = lines[-1][0]
-    count = sum(stamp == last for stamp, _ in lines)
-    time, _, told = after.partition("/")
-    return f"{last.decode(errors='replace')}/{count + (int(told) if time.encode() == last else 0)}"
+        age = timedelta(seconds=spec.since_seconds)
+        return after or (f"{datetime.now(UTC) - age:%Y-%m-%dT%H:%M:%SZ}/*" if age else "1970-01-02T00:00:00Z/0")
+    last = max(stamp for stamp, _ in lines).decode(errors="replace")
+    if not whole:
+        return f"{last}/*"
+    since = _second_before(last).encode()
+    return f"{last}/{sum(stamp >= since for stamp, _ in lines)}"
+
+
+def _second_before(stamp: str) -> str:
+    return (datetime.fromisoformat(stamp[:19]) - timedelta(seconds=1)).isoformat()

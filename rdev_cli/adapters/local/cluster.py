@@ -355,7 +355,7 @@ class LocalCluster:
             done += len(chunk)
         return done
 
-    def log(self, project: Project, spec: LogSpec, *, after: str) -> PodLog | None:  # noqa: ARG002
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:  # noqa: ARG002
         return None  # a folder writes nothing
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:

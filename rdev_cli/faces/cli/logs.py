@@ -8,6 +8,7 @@ import typer
 from rdev_cli.domain.codec import to_json
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.domain.log import LogSpec, PodLog
+from rdev_cli.domain.output import PAGE
 from rdev_cli.domain.values import id_like
 from rdev_cli.faces.cli.arguments import Some, one
 from rdev_cli.faces.cli.face import Hand, Misused, Verb, does, duration, hand, noun, say, send
@@ -18,6 +19,7 @@ from rdev_cli.ops import logs as pods
 
 app = noun("")
 
+_MOST = 32 << 20  # bytes of a log that are shown at once; a node keeps 10 MiB of it, by default
 _PAUSE = 0.5  # seconds between two looks at a pod's log
 
 
@@ -29,7 +31,7 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="DURATION", help="A pod's log: nothing older than this: 90s, 30m, 8h.")
     ] = None,
-    tail: Annotated[int | None, typer.Option("--tail", min=0, show_default=False, help="A pod's log: its last so many lines.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, help="A pod's log: its last so many lines.")] = None,
     previous: Annotated[bool, typer.Option("-p", "--previous", help="A pod's log: of the container before its last restart.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="A pod's log: each line with its time.")] = False,
 ) -> None:
@@ -38,13 +40,11 @@ def logs(
         verb = "attach" if follow else "output"
         raise Misused("a project is meant here, and that is a command", f"rdev command {verb} {project}")
     spec = LogSpec(
-        project=one(ctx, project),
-        since_seconds=duration(since, "since"),
-        tail=-1 if tail is None else tail,
-        previous=previous,
+        project=one(ctx, project), since_seconds=duration(since, "since"), tail=-1 if tail is None else tail, previous=previous,
         timestamps=timestamps,
-    )
-    page = pods.read(here.world(), spec)
+    )  # fmt: skip
+    most = _MOST if here.human or follow else PAGE
+    page = pods.read(here.world(), spec, most=most)
     if page is None:
         _newest(ctx, here, spec.project, follow=follow)
     elif follow and (here.human or here.output == "jsonl"):
@@ -61,7 +61,7 @@ def _follow(here: Hand, spec: LogSpec, page: PodLog) -> None:
     while not page.ended:
         if world.stop.wait(_PAUSE):
             raise typer.Exit(128 + here.signal)
-        following = pods.read(world, spec, after=page.next)
+        following = pods.read(world, spec, after=page.next, most=_MOST)
         if following is None:
             return
         page = following
@@ -70,7 +70,7 @@ def _follow(here: Hand, spec: LogSpec, page: PodLog) -> None:
 
 def _tell(here: Hand, page: PodLog) -> None:
     if page.cut and here.human:
-        say("note: this is the last MiB of it")
+        say("note: this is only the end of it")
     if here.human:
         send(sys.stdout, page.log)
     elif page.log:
