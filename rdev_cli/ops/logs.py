@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rdev_cli.domain.command import PAGE
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.output import PAGE
 from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Scope, operation
 
