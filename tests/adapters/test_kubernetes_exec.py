@@ -374,6 +374,27 @@ def test_t_exec_13_a_server_that_waits_for_a_command_to_read_is_not_taken_for_de
     assert drain(streams)[1] == b"200000"
 
 
+def test_t_exec_13_a_server_that_took_all_of_stdin_and_then_falls_silent_is_gone(
+    api: Api, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "PING", 0.1)
+
+    def play(session: Session) -> None:
+        while session.pings == 0:  # it answers one, behind all of stdin
+            session._connection.settimeout(20)
+            frame = session._frames.recv_frame()
+            if frame.opcode == ABNF.OPCODE_PING:
+                session.pings += 1
+                session.frame(ABNF.OPCODE_PONG, frame.data)
+        server.closing.wait(30)
+
+    server.exec = play
+    streams = run(api, stdin=True)
+    streams.send(b"x" * 200_000)
+    drain(streams, 10)
+    assert "no sign of life" in streams.why
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [

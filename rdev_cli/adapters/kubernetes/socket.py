@@ -82,7 +82,7 @@ class Exec:
         self._over, self._mute = False, ""  # `_mute`: why nothing more can be sent
         self._word = bytearray()
         self._channel = -1  # of the message that a continued frame belongs to
-        self._sent = 0
+        self._sent = self._marked = self._taken = 0  # bytes of stdin: sent, sent before the last ping, and taken for certain by the server
         self._heard, self._asked = time.monotonic(), 0.0
         self._end = float("inf")
 
@@ -153,6 +153,8 @@ class Exec:
         data: bytes = frame.data
         if frame.opcode == ABNF.OPCODE_PING:
             self._frame(ABNF.OPCODE_PONG, data)
+        elif frame.opcode == ABNF.OPCODE_PONG:
+            self._taken = self._marked  # it reads in order, so what came before the ping is behind it
         elif frame.opcode == ABNF.OPCODE_CLOSE:
             self._finish(f"closed by the server {data[2:200]!r}" if len(data) > 2 else "closed by the server")
         elif frame.opcode in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT, ABNF.OPCODE_CONT):
@@ -171,7 +173,7 @@ class Exec:
         return min(self._end, self._heard + PING if not self._asked else self._asked + self._patience())
 
     def _patience(self) -> float:
-        return BLOCKED if self._sent > UNREAD else PING
+        return BLOCKED if self._sent - self._taken > UNREAD else PING
 
     def _ask(self) -> None:
         now = time.monotonic()
@@ -180,7 +182,7 @@ class Exec:
         elif self._asked and now >= self._asked + self._patience():
             self._finish(f"no sign of life for {now - self._heard:.0f} seconds")
         elif not self._asked and now >= self._heard + PING:
-            self._asked = now
+            self._asked, self._marked = now, self._sent
             self._frame(ABNF.OPCODE_PING, b"rdev")
 
     def _message(self, channel: int, data: bytes) -> None:
