@@ -72,7 +72,7 @@ def test_a_pod_that_was_deleted_is_made_again_over_its_work_tree(there, project,
     kubectl("delete", "pod", project["pod"], "--now")
     ran = there("exec", "shop", "--", "cat", "uncommitted")
     assert (ran.returncode, ran.stdout) == (0, b"kept\n")
-    assert b"made again" in ran.stderr
+    assert b"made again over its work tree" in ran.stderr
 
 
 def test_t_k8s_6_no_pod_reaches_another_the_node_the_kubelet_or_the_metadata_service(there, project, kubectl):
