@@ -213,10 +213,9 @@ class PodCommands:
         return Started(input=watch.input, note=note)
 
     def _send_off(self, project: Project, launch: Launch, folder: Path, watch: _Watch) -> str | None:
-        """Send the runner off and return its first line; None if the connection broke too often to know."""
-        again = False
-        for turn in range(4):
-            time.sleep(0.1 * turn)
+        """Send the runner off and return its first line; None if every connection broke before anybody could know."""
+        end, pause, again = time.monotonic() + STANDARD, 0.0, False
+        while True:
             try:
                 watch.line = self._open(project, launch.id, folder, "start", launch=launch)
                 words = self._answer(watch.line, folder, "said")
@@ -226,9 +225,15 @@ class PodCommands:
             except (Broken, Closed) as e:
                 trace(f"the connection to {project.pod} broke at the start of {launch.id}: {e}")
                 self._refused(watch, project)
-            self._hang_up(watch)
+                self._hang_up(watch)
+            except Unavailable as e:
+                if not e.context.get("sent"):
+                    raise
             again = True
-        return None
+            if time.monotonic() + pause > end:
+                return None
+            time.sleep(pause)
+            pause = min(max(0.05, pause * 2), 2.0)
 
     def _refused(self, watch: _Watch, project: Project) -> None:
         """Raise if the connection ended because the image has no shell."""
