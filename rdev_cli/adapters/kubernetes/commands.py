@@ -377,7 +377,7 @@ class PodCommands:
             self._put(line, folder, 0, data[:begin])
             words = data[begin + len(line.mark) : stop].decode(errors="replace").split()
             data = data[stop + 1 :]
-            if words[0] == "from":
+            if words[0] == "from" and line.at[0] is None:
                 line.at = [int(words[1]), int(words[2])]
                 early, line.early = line.early, b""
                 self._put(line, folder, 1, early)
