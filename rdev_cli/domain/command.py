@@ -149,6 +149,20 @@ class ExecSpec:
     network: bool = True
 
 
+_BEFELL = {
+    "Deleted": "its pod was deleted",
+    "Evicted": "its pod was evicted from its node",
+    "OOMKilled": "it ran out of the memory that its pod may use",
+    "Restarted": "the container of its pod was restarted",
+    "NodeLost": "the node of its pod does not answer, so it may still be running",
+}
+
+
+def befell(command: Command) -> str:
+    """Return in words what befell a command's pod, empty if nothing that is known."""
+    return _BEFELL.get(command.cause, "")
+
+
 def status(command: Command) -> int:
     """Return the exit code that `exec`, `shell` and `git` end with: the command's own, or what stands for its fate."""
     if command.state is CommandState.LOST:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from rdev_cli.domain.agent import DEFAULT_TOOLS, LATEST, AgentInfo, AgentSpec, AgentTask, Program
 from rdev_cli.domain.codec import stamp
-from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState, Launch
+from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState, Launch, befell
 from rdev_cli.domain.errors import Cancelled, Conflict, Failed, NotFound, OutcomeUnknown, Partial, RdevError, TimedOut, Unavailable
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
@@ -248,7 +248,10 @@ def verdict(world: World, command: Command) -> None:
     if command.state is CommandState.CANCELLED:
         raise Cancelled(f"{command.id} was cancelled", hint=f"the work tree is as it was left: {look}", command=command.id)
     if command.state is CommandState.LOST:
-        raise OutcomeUnknown(f"{command.id} ended without a record", hint=f"look at the work tree: {look}", command=command.id)
+        why = f": {befell(command)}" if command.cause else ""
+        raise OutcomeUnknown(
+            f"{command.id} ended without a record{why}", hint=f"look at the work tree: {look}", command=command.id, cause=command.cause
+        )
     if command.reason == "timeout":
         raise TimedOut(
             f"{command.id} was stopped at its time limit",

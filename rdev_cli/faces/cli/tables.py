@@ -134,7 +134,7 @@ def _command(value: Command) -> Pairs:
     tokens = f"{value.input_tokens} in, {value.output_tokens} out" if value.input_tokens or value.output_tokens else ""
     return [
         ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
-        ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
+        ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason), ("cause", value.cause),
         ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr{', cut' if value.truncated else ''}"),
         ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
         ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
