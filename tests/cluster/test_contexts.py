@@ -35,7 +35,9 @@ def test_a_context_on_a_cluster_is_proved_from_inside_and_leaves_nothing(there, 
 
 def test_doctor_measures_the_same_and_asks_each_agent_in_the_image(there):
     found = checks(there("doctor", "-o", "json"))
-    assert {found[name]["verdict"] for name in ("cluster.egress", "cluster.ingress", "cluster.hardening", "agent.claude", "agent.bundled")} == {"ok"}
+    assert {
+        found[name]["verdict"] for name in ("cluster.egress", "cluster.ingress", "cluster.hardening", "agent.claude", "agent.bundled")
+    } == {"ok"}
     assert "Claude Code" in found["agent.claude"]["found"]
 
 
