@@ -278,3 +278,16 @@ def test_a_pod_of_another_installation_is_listed_left_alone_and_can_be_taken_ove
     gone = there("project", "delete", "shop", "--yes", env=other)
     assert gone.returncode == 0, gone.stderr
     assert pod not in "".join(uids(namespace).values())
+
+
+def test_doctor_and_gc_name_the_same_leftovers_and_neither_removes_one(there: Callable[..., Any], world: Services, namespace: str) -> None:
+    plant(world, GONE, "gone", kinds=("NetworkPolicy",))
+    before = uids(namespace)
+    name = pod_name("gone", GONE)
+    checks = {one["name"]: one for one in json.loads(there("doctor", "-o", "json").stdout)["items"]}
+    assert name in checks["leftover.networkpolicy"]["found"]
+    assert checks["leftover.networkpolicy"]["hint"] == "rdev gc lists it"
+    [found] = json.loads(there("gc", "-o", "json").stdout)["items"]
+    assert (found["name"], found["state"]) == (name, "waiting")
+    assert there("gc", "--apply", "--yes", "--allow", "9").returncode == 0
+    assert uids(namespace) == before
