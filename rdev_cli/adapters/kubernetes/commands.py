@@ -40,9 +40,7 @@ _SLICE = 1 << 15
 _LINES = 1 << 13  # bytes of stdin that go as lines, which need no second connection at their end; more goes as it is
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
 # Takes a text by stdin, up to a line that the first line names, and becomes it: an argv would be part of a URL.
-_BOOT = (
-    'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
-)
+_BOOT = 'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
 _NAMES = "t n l mark run work home what id skip_out skip_err more header input needs shell runner"
 
 
@@ -305,9 +303,7 @@ class PodCommands:
         (folder / "out").touch(0o600)
         return Started(input=_TerminalInput(line.exec), note="there is no script(1) in the image, so this terminal ends with its connection")
 
-    def _open(
-        self, project: Project, id: str, folder: Path | None, what: str, *, more: str = "", launch: Launch | None = None
-    ) -> _Line:
+    def _open(self, project: Project, id: str, folder: Path | None, what: str, *, more: str = "", launch: Launch | None = None) -> _Line:
         """Connect to the pod and send pod.sh with what it shall do; any RdevError of the API, Broken if the connection is gone at once."""
         mark = f"\x1e{os.urandom(16).hex()}"
         skip = [runner.size(folder / name) // _BLOCK if folder is not None and launch is None else 0 for name in ("out", "err")]
