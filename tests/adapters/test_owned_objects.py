@@ -289,3 +289,18 @@ def test_what_is_not_as_it_was_named_is_not_handed_over(api):
         with pytest.raises(Conflict):
             owned.hand_over(api, other, installation="another", project="shop", id="prj_y")
     assert len(owned.inventory(api, "rdev", "me").items) == 3
+
+
+def test_a_node_that_writes_on_the_pod_at_the_same_time_does_not_keep_it_from_being_handed_over(api):
+    [there] = owned.others(api, "rdev", "another")
+    real, changes = api.patch, []
+
+    def racing(path, body, **more):
+        if "/pods/" in path and len(changes) < 3:
+            changes.append(path)
+            raise Conflict("the node was quicker", code="CHANGED")
+        return real(path, body, **more)
+
+    api.patch = racing
+    owned.hand_over(api, there, installation="another", project="shop", id="prj_01j9adopted00000001")
+    assert len(owned.inventory(api, "rdev", "another").items) == 3

@@ -107,9 +107,7 @@ def hand_over(api: Api, pod: Owned, *, installation: str, project: str, id: str)
     Conflict CHANGED if the pod's marks are neither those that `pod` names nor the new ones.
     """
     old, new = (pod.installation, pod.project_id), (installation, id)
-    found = api.get(_path(pod))
-    if found["metadata"]["uid"] != pod.uid or _marks(found) not in (old, new):
-        raise Conflict(f"{pod.name} is not what it was any more", hint="look at it again", code="CHANGED", pod=pod.name)
+    found = _marked(api, pod, old, new)
     marks = {f"{LABEL}{key}": value for key, value in (("project", "true"), ("role", "project"), ("name", project))}
     marks |= dict(zip(_OWNERSHIP, new, strict=True))
     policies = [one for one in _with(api, _POLICY, pod, old) if _keyed(one)]
@@ -127,14 +125,26 @@ def hand_over(api: Api, pod: Owned, *, installation: str, project: str, id: str)
             policy,
             {"spec": {"podSelector": {"matchLabels": dict.fromkeys(_OWNERSHIP), "matchExpressions": either}}},
         )
-    if _marks(found) == old:
-        _patch(api, POD, pod.namespace, found, {"metadata": {"labels": marks, "resourceVersion": found["metadata"]["resourceVersion"]}})
+    while _marks(found) == old:
+        try:
+            _patch(api, POD, pod.namespace, found, {"metadata": {"labels": marks, "resourceVersion": found["metadata"]["resourceVersion"]}})
+            break
+        except Conflict:
+            found = _marked(api, pod, old, new)  # its node writes on it too
     for claim in _with(api, _CLAIM, pod, old):
         _patch(api, _CLAIM, pod.namespace, claim, {"metadata": {"labels": marks}})
     for policy in policies:
         own = {key: marks[key] for key in _OWNERSHIP}
         spec = {"podSelector": {"matchLabels": own, "matchExpressions": None}}
         _patch(api, _POLICY, pod.namespace, policy, {"metadata": {"labels": marks}, "spec": spec})
+
+
+def _marked(api: Api, pod: Owned, *marks: tuple[str, str]) -> dict[str, Any]:
+    """Return the pod as it is, Conflict if it is another or has none of these marks."""
+    found = api.get(_path(pod))
+    if found["metadata"]["uid"] != pod.uid or _marks(found) not in marks:
+        raise Conflict(f"{pod.name} is not what it was any more", hint="look at it again", code="CHANGED", pod=pod.name)
+    return found
 
 
 def _with(api: Api, kind: str, pod: Owned, marks: tuple[str, str]) -> list[dict[str, Any]]:
