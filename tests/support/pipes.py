@@ -16,7 +16,9 @@ class PipeExec:
 
     def __init__(self, process: "subprocess.Popen[bytes]", protocol: str) -> None:
         self.process, self.protocol, self.status = process, protocol, None
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self._in = process.stdin.fileno()
         self._open = {process.stdout.fileno(): 1, process.stderr.fileno(): 2}
         self._lock, self._ended, self.broken = threading.Lock(), False, False
@@ -97,7 +99,15 @@ class PipeApi:
         return self.pods[name]
 
     def exec(
-        self, namespace: str, pod: str, container: str, argv: Sequence[str], *, stdin: bool = False, terminal: bool = False, timeout: float = 0
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: bool = False,
+        terminal: bool = False,
+        timeout: float = 0,
     ) -> PipeExec:
         assert argv[0] == "sh"
         self.get(pod)
