@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rdev_cli.adapters.kubernetes import commands
+from rdev_cli.adapters.kubernetes import hand
 from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
 from rdev_cli.adapters.kubernetes.manifests import RUN
 from rdev_cli.adapters.kubernetes.selector import Selector
@@ -97,9 +97,7 @@ def bench(tmp_path: Path, namespace: str) -> Iterator[Bench]:
 def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(bench):
     """RDEV_TEST_CUTS runs of 20 MB; every connection, those of single requests too, is reset after a random number of bytes."""
     bench.kubectl("exec", bench.project.pod, "--", "sh", "-c", f"head -c {SIZE} /dev/urandom >data; head -c 1000000 /dev/urandom >less")
-    want = [
-        word.split()[0].decode() for word in bench.kubectl("exec", bench.project.pod, "--", "sha256sum", "data", "less").splitlines()
-    ]
+    want = [word.split()[0].decode() for word in bench.kubectl("exec", bench.project.pod, "--", "sha256sum", "data", "less").splitlines()]
     chance = random.Random()
     # as often in the few bytes that a beginning or an end takes as anywhere
     with Cutter(lab.address(), budget=lambda: chance.choice((chance.uniform(1, 40_000), chance.uniform(1, 1.5 * SIZE)))) as cutter:
@@ -117,7 +115,7 @@ def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(b
 
 
 def test_t_exec_13_a_way_that_forgets_quiet_connections_loses_nothing(bench, monkeypatch):
-    monkeypatch.setattr(commands, "SILENCE", 6.0)
+    monkeypatch.setattr(hand, "SILENCE", 6.0)
     with Cutter(lab.address(), quiet=2.0) as cutter:
         over = bench.another(cutter.port)
         id = bench.start("sh", "-c", "echo before; sleep 14; echo after; exit 3", over=over)

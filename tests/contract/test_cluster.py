@@ -65,13 +65,11 @@ def project() -> Project:
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A forge, a cluster and their spool."""
     folder = tmp_path / "state" / "local"
-    if request.param == "kubernetes":
-        one = kubernetes(folder, request.getfixturevalue("lab_namespace"))
-    else:
-        one = KINDS[request.param](folder)
+    there = request.param == "kubernetes"
+    one = kubernetes(folder, request.getfixturevalue("lab_namespace")) if there else KINDS[request.param](folder)
     yield one
     one.cluster.delete_pod(project())
-    if request.param == "kubernetes":
+    if there:
         for each in (one.cluster, one.another):
             lab.close(each)
 
