@@ -4,15 +4,16 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rdev_cli.adapters.kubernetes.api import Api
 from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
-from rdev_cli.adapters.kubernetes.kubeconfig import load
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER, Shape
 from rdev_cli.domain.errors import Conflict, NotFound, Partial, Unavailable
 from rdev_cli.domain.files import CopySpec
@@ -22,52 +23,26 @@ from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import files, logs
 from tests.fakes.world import MemoryWorld
 from tests.ops.test_copies import NAMES, fill, shape
+from tests.support import lab as support
 
 pytestmark = pytest.mark.cluster
-
-
-def setting(name: str) -> str:
-    found = os.environ.get(name, "")
-    assert found, f'{name} is not set: eval "$(../shared/lab/env)"'
-    return found
-
-
-class Kubectl:
-    """The independent observer."""
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-
-    def __call__(self, *words: str, input: bytes | None = None) -> bytes:  # noqa: A002 -- as subprocess calls it
-        argv = [f"{setting('RDEV_LAB_BIN')}/kubectl", "--kubeconfig", setting("RDEV_TEST_KUBECONFIG"), *words]
-        return subprocess.run(argv, input=input, capture_output=True, check=True, timeout=120).stdout
-
-    def within(self, *words: str) -> bytes:
-        return self("-n", self.namespace, *words)
-
-
-@pytest.fixture(scope="module")
-def kubectl() -> Iterator[Kubectl]:
-    """kubectl, and a namespace that goes with the module."""
-    one = Kubectl(f"t-h-{secrets.token_hex(4)}")
-    one("create", "namespace", one.namespace)
-    yield one
-    one("delete", "namespace", one.namespace, "--wait=false")
+Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
 class Lab:
     """A project with a pod in the cluster, and a folder here."""
 
-    def __init__(self, folder: Path, image: str, kubectl: Kubectl) -> None:
-        self.here, self.kubectl = folder / "here", kubectl
+    def __init__(self, folder: Path, image: str, namespace: str) -> None:
+        self.here, self.namespace = folder / "here", namespace
         self.here.mkdir()
         self.world = MemoryWorld(folder)
-        self.api = Api(load({}, file=setting("RDEV_TEST_KUBECONFIG")))
+        self.api = support.api()
         self.cluster = KubernetesCluster(
             self.api,
             folder=folder / "cluster",
             context="lab",
-            namespace=kubectl.namespace,
+            namespace=namespace,
             shape=Shape(image=image, pull_policy="Never", cpu="1", memory="512Mi"),
             installation=self.world.installation,
             stop=lambda: self.world.stop,
@@ -91,17 +66,17 @@ class Lab:
 
     def sh(self, line: str) -> bytes:
         """Run a line in the pod, past rdev."""
-        return self.kubectl.within("exec", self.project.pod, "-c", CONTAINER, "--", "sh", "-c", f"cd /workspace; {line}")
+        return support.kubectl("-n", self.namespace, "exec", self.project.pod, "-c", CONTAINER, "--", "sh", "-c", f"cd /workspace; {line}")
 
     def close(self) -> None:
         self.cluster.delete_pod(self.project)
-        self.api.close()
+        support.close(self.cluster)
         self.world.close()
 
 
 @pytest.fixture(scope="module", params=["RDEV_TEST_IMAGE", "RDEV_TEST_IMAGE_SMALL"])
-def a_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl) -> Iterator[Lab]:
-    one = Lab(tmp_path_factory.mktemp("lab"), setting(request.param), kubectl)
+def a_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, namespace: str) -> Iterator[Lab]:
+    one = Lab(tmp_path_factory.mktemp("lab"), support.needed(request.param), namespace)
     yield one
     one.close()
 
@@ -177,7 +152,7 @@ def test_t_file_6_a_place_in_a_pod_that_cannot_take_it_is_refused_before_anythin
     assert lab.sh("ls -A full; ls -A shut; cat full/mine") == b"mine\nmine\n"
 
 
-def test_a_pod_that_goes_in_the_middle_of_a_copy_is_said_and_half_a_file_is_not_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_breaks_off_keeps_no_half_file_and_can_be_made_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.sh("head -c 100000 /dev/zero >a; head -c 30000000 /dev/zero >b")
     real, struck = files.Receiver.write, []
 
@@ -202,22 +177,20 @@ LINES = "i=0; while [ $i -lt 50 ]; do i=$((i+1)); echo line $i; done; trap 'exit
 
 
 @pytest.fixture
-def talker(kubectl: Kubectl, a_lab: Lab) -> Iterator[Callable[..., PodLog]]:
+def talker(kubectl: Callable[..., bytes], namespace: str, a_lab: Lab) -> Iterator[Callable[..., PodLog]]:
     """A project whose pod writes by itself; returns what reads its log."""
     pod = f"talker-{secrets.token_hex(3)}"
     manifest = {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": kubectl.namespace},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": namespace},
         "spec": {
             "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False,
             "containers": [
-                {"name": CONTAINER, "image": setting("RDEV_TEST_IMAGE_SMALL"), "imagePullPolicy": "Never", "command": ["sh", "-c", LINES]}
+                {"name": CONTAINER, "image": support.needed("RDEV_TEST_IMAGE_SMALL"), "imagePullPolicy": "Never", "command": ["sh", "-c", LINES]}
             ],
         },
     }  # fmt: skip
-    kubectl("apply", "-f", "-", input=json.dumps(manifest).encode())
-    kubectl.within("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
-    from dataclasses import replace
-
+    support.kubectl("apply", "-f", "-", stdin=json.dumps(manifest).encode())
+    kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
     with a_lab.world.store.transaction() as tx:
         tx.put_project(replace(a_lab.project, pod=pod))
 
@@ -227,13 +200,13 @@ def talker(kubectl: Kubectl, a_lab: Lab) -> Iterator[Callable[..., PodLog]]:
         return found
 
     def say(line: str) -> None:
-        kubectl.within("exec", pod, "--", "sh", "-c", f"{{ {line}; }} >/proc/1/fd/1")
+        kubectl("exec", pod, "--", "sh", "-c", f"{{ {line}; }} >/proc/1/fd/1")
 
     read.say, read.pod = say, pod  # type: ignore[attr-defined]
     yield read
     with a_lab.world.store.transaction() as tx:
         tx.put_project(a_lab.project)
-    kubectl.within("delete", "pod", pod, "--wait=false", "--ignore-not-found")
+    kubectl("delete", "pod", pod, "--wait=false", "--ignore-not-found")
 
 
 def test_a_pods_log_is_read_by_pages_and_no_line_is_told_twice(talker: Callable[..., PodLog]) -> None:
@@ -259,18 +232,75 @@ def test_a_pods_log_may_be_cut_by_lines_and_age_and_have_times(talker: Callable[
     assert all(line.startswith(b"20") and b"Z " in line for line in lines)
 
 
-def test_the_log_of_a_container_before_is_there_only_if_it_was_restarted(talker: Callable[..., PodLog], kubectl: Kubectl) -> None:
+def test_the_log_of_a_container_before_is_there_only_if_it_was_restarted(
+    talker: Callable[..., PodLog], kubectl: Callable[..., bytes]
+) -> None:
     with pytest.raises(NotFound, match="was not restarted"):
         talker(previous=True)
     talker.say("echo before")  # type: ignore[attr-defined]
-    kubectl.within("exec", talker.pod, "--", "sh", "-c", "kill -TERM 1")  # type: ignore[attr-defined]
-    kubectl.within("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", f"pod/{talker.pod}", "--timeout=60s")  # type: ignore[attr-defined]
+    kubectl("exec", talker.pod, "--", "sh", "-c", "kill -TERM 1")  # type: ignore[attr-defined]
+    kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", f"pod/{talker.pod}", "--timeout=60s")  # type: ignore[attr-defined]
     assert talker(previous=True).log.endswith(b"line 50\nbefore\n")
     assert talker(previous=True).ended
     assert not talker().log.endswith(b"before\n")
 
 
-def test_a_log_of_a_pod_that_is_gone_is_not_found(talker: Callable[..., PodLog], kubectl: Kubectl) -> None:
-    kubectl.within("delete", "pod", talker.pod, "--wait=true", "--grace-period=0", "--force")  # type: ignore[attr-defined]
+def test_a_log_of_a_pod_that_is_gone_is_not_found(talker: Callable[..., PodLog], kubectl: Callable[..., bytes]) -> None:
+    kubectl("delete", "pod", talker.pod, "--wait=true", "--grace-period=0", "--force")  # type: ignore[attr-defined]
     with pytest.raises(NotFound, match="is not there"):
         talker()
+
+
+# as a user types it
+
+
+@pytest.fixture
+def shop(there: Rdev) -> Iterator[Rdev]:
+    """The executable, and a project `shop` in the cluster."""
+    made = there("project", "create", "shop")
+    assert made.returncode == 0, made.stderr.decode()
+    yield there
+    assert there("project", "delete", "shop", "--yes").returncode == 0
+
+
+def test_cp_and_logs_are_typed_as_in_local(shop: Rdev, tmp_path: Path) -> None:
+    ran = shop("cp", "shop:", ".")
+    assert ran.returncode == 0, ran.stderr
+    assert b"left out what is git's own: .git" in ran.stderr
+    (tmp_path / "shop" / "new").write_bytes(bytes(range(256)) * 1000)
+    assert shop("cp", "shop/new", "shop:site", "-o", "json").returncode == 0
+    ran = shop("cp", "shop:site/new", "-")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, bytes(range(256)) * 1000, b"")
+    assert shop("cp", "-", "shop:piped", input=b"piped").returncode == 0
+    assert shop("exec", "shop", "--", "cat", "piped").stdout == b"piped"
+    ran = shop("cp", "shop:nothing", ".")
+    assert (ran.returncode, b"there is no nothing in the pod of shop" in ran.stderr) == (3, True)
+    ran = shop("logs", "shop", "--tail", "5", "--timestamps", "-o", "json")
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert (document["project"], document["log"], document["ended"]) == ("shop", "", False)
+    assert shop("logs", "shop", "--previous").returncode == 3
+
+
+def test_logs_are_followed_until_somebody_stops_it(shop: Rdev, spawn: Spawn) -> None:
+    following = spawn("logs", "shop", "-f")
+    assert following.stdout is not None
+    # what PID 1 has for stdout is the pod's log; its own user may write there
+    assert shop("exec", "shop", "--", "sh", "-c", "echo hello >/proc/1/fd/1").returncode == 0
+    assert following.stdout.readline() == b"hello\n"
+    following.send_signal(signal.SIGINT)
+    assert following.wait(20) == 130
+    assert shop("logs", "shop").stdout == b"hello\n"
+
+
+def test_a_stop_ends_a_copy_on_the_cluster_and_leaves_no_half_file(shop: Rdev, spawn: Spawn, tmp_path: Path) -> None:
+    assert shop("shell", "shop", "head -c 500000000 /dev/zero >big").returncode == 0
+    copying = spawn("cp", "shop:big", "got")
+    spool = tmp_path / "user/state/rdev/lab/spool"
+    end = time.monotonic() + 60
+    while not list(spool.glob("run_*")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    copying.send_signal(signal.SIGINT)
+    assert copying.wait(60) == 130
+    assert not [path for path in tmp_path.iterdir() if path.name == "got" or ".rdev-" in path.name]
