@@ -115,6 +115,7 @@ said() { # tells the runner's first line; no if it is no good one
   until read -r line <"$said"; do
     young=$((young + 1))
     [ "$young" -lt 2000 ] || nap 0.02 20
+    [ "$young" -lt 4000 ] || { line='the runner did not begin'; break; } # whoever was to start it was killed
   done
   say said "$line"
   case $line in
