@@ -167,7 +167,7 @@ def main() -> int:
     config = os.environ["RDEV_TEST_KUBECONFIG"]
     kubectl = [os.path.join(os.environ.get("RDEV_LAB_BIN", ""), "kubectl"), "--kubeconfig", config, "-n", NAMESPACE]
     api = Api(load(os.environ, file=config))
-    load = os.getloadavg()[0]
+    busy = os.getloadavg()[0]
     prepare(api, options.pods)
     try:
         measured = rows(options.n, options.pods, options.bytes, kubectl)
@@ -175,7 +175,7 @@ def main() -> int:
         uid = api.get(f"/api/v1/namespaces/{NAMESPACE}")["metadata"]["uid"]
         api.delete(f"/api/v1/namespaces/{NAMESPACE}", uid=uid)
         api.close()
-    page = report(measured, options.n, load).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
+    page = report(measured, options.n, busy).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
     options.to.write_text(page)
     print(page)
     return 0 if all(row.kept for row in measured) else 1
