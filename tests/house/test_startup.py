@@ -136,3 +136,10 @@ def test_exec_loads_what_it_runs_with(loads: Loads, project: str) -> None:
         "rdev_cli.faces.cli.claude",
     }
     assert not _found(modules, {*HEAVY, *never})
+
+
+def test_the_transport_to_a_cluster_loads_no_client_no_yaml_and_no_framing() -> None:
+    program = "import sys, rdev_cli.adapters.kubernetes.api, rdev_cli.adapters.kubernetes.kubeconfig; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    never = (HEAVY - {"http.client", "email"}) | {"shutil", "subprocess", "tempfile", "websocket", "yaml", "typer"}
+    assert not _found(set(ran.stdout.split()) - _START, never)
