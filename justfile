@@ -56,9 +56,10 @@ lock *words:
     "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
       --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
 
-# what takes long: what is about the state on both SQLites, more examples, the benchmark
+# what takes long: what is about the state on both SQLites, more examples, a cluster's connections cut a thousand times, the benchmarks
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
+    RDEV_TEST_CUTS=1000 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
     {{bin}}/python bench/bench.py -n 30
 
 # mend what a machine can mend

@@ -101,12 +101,12 @@ class PodCommands:
                 raise Invalid("an argument is longer than Linux allows", hint="give the text by stdin (-i) or in a file", field="argv")
         trace("runner", launch.argv)
         folder = private_folder(self._spool) / launch.id
-        if runner.outcome(folder) is not None:
+        watch = self._watches.setdefault(launch.id, _Watch())
+        if watch.line is not None or runner.outcome(folder) is not None:
             return Started()
         folder.mkdir(0o700, exist_ok=True)
         if not own and not (folder / "pod").exists():
             write(folder / "pod", json.dumps(self._identity(project)))
-        watch = self._watches.setdefault(launch.id, _Watch())
         takes = launch.stdin or launch.terminal is not None
         said = self._send_off(project, launch, folder, watch)
         if said is None:  # it may have been started: whoever follows finds out
