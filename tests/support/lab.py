@@ -6,7 +6,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -54,6 +56,19 @@ def namespace() -> Iterator[str]:
 def api(access: kubeconfig.Access | None = None) -> Api:
     """Return the API of the cluster, or of whatever stands before it."""
     return Api(access or kubeconfig.load(os.environ, file=needed("RDEV_TEST_KUBECONFIG")))
+
+
+def before(port: int) -> Api:
+    """Return the API by way of something that listens on a loopback port and passes bytes on to it."""
+    access = kubeconfig.load(os.environ, file=needed("RDEV_TEST_KUBECONFIG"))
+    name = access.tls_server_name or urlsplit(access.server).hostname or ""
+    return Api(replace(access, server=f"https://127.0.0.1:{port}", tls_server_name=name))
+
+
+def address() -> tuple[str, int]:
+    """Return where the API server listens."""
+    found = urlsplit(kubeconfig.load(os.environ, file=needed("RDEV_TEST_KUBECONFIG")).server)
+    return str(found.hostname), found.port or 443
 
 
 def close(one: KubernetesCluster) -> None:

@@ -97,7 +97,15 @@ class PipeApi:
         return self.pods[name]
 
     def exec(
-        self, namespace: str, pod: str, container: str, argv: Sequence[str], *, stdin: bool = False, terminal: bool = False, timeout: float = 0
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: bool = False,
+        terminal: bool = False,
+        timeout: float = 0,
     ) -> PipeExec:
         assert argv[0] == "sh"
         self.get(pod)

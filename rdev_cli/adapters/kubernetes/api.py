@@ -61,13 +61,16 @@ class Api:
         """
         return self.whole(path, {"labelSelector": str(selector), "fieldSelector": fields}, metadata=metadata, page=page)
 
-    def whole(self, path: str, which: Mapping[str, str], *, metadata: bool = False, page: int = 500) -> Listing:
-        """Return a list read to its end, from its beginning again where it expired on the way; `which` is what a watch may have, too: a name alone."""
+    def whole(self, path: str, which: Mapping[str, str], *, metadata: bool = False, page: int = 500, timeout: float = STANDARD) -> Listing:
+        """Return a list read to its end, from its beginning again where it expired on the way.
+
+        `which` is what a watch may have, too: a name alone. `timeout` is of each page.
+        """
         if not any(which.values()):
             raise Invalid("a list needs labels or a name", hint="say which objects are meant")
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1" if metadata else "application/json"
         for _ in range(_RESTARTS):
-            listing = self._pages(path, {**which, "limit": str(page)}, accept)
+            listing = self._pages(path, {**which, "limit": str(page)}, accept, timeout)
             if listing is not None:
                 return listing
         raise Unavailable(
@@ -212,12 +215,12 @@ class Api:
         """Close what is kept for the next call."""
         self._caller.close()
 
-    def _pages(self, path: str, query: dict[str, str], accept: str) -> Listing | None:
+    def _pages(self, path: str, query: dict[str, str], accept: str, timeout: float) -> Listing | None:
         """Return the whole list, None if it expired before its end."""
         items: list[dict[str, Any]] = []
         at: datetime | None = None
         while True:
-            answer = self._caller.call("list", path, query=[pair for pair in query.items() if pair[1]], accept=accept, timeout=STANDARD)
+            answer = self._caller.call("list", path, query=[pair for pair in query.items() if pair[1]], accept=accept, timeout=timeout)
             if answer.status == 410:
                 return None
             page = self._object("list", path, answer)

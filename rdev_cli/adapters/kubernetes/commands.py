@@ -40,9 +40,7 @@ _SLICE = 1 << 15
 _LINES = 1 << 13  # bytes of stdin that go as lines, which need no second connection at their end; more goes as it is
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
 # Takes a text by stdin, up to a line that the first line names, and becomes it: an argv would be part of a URL.
-_BOOT = (
-    'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
-)
+_BOOT = 'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
 _NAMES = "t n l mark run work home what id skip_out skip_err more header input needs shell runner"
 
 
@@ -71,6 +69,7 @@ class _Line:
     held: bytes = b""  # the beginning of one of our lines, perhaps
     early: bytes = b""  # of stderr, before it is known where it begins
     unread: list[list[str]] = field(default_factory=list)  # lines of ours that came together with one that was waited for
+    plain: bool = False  # a terminal: nothing but the command's bytes, and the server's word on its end
     follows: bool = False  # nothing but `ok` goes through its stdin
 
 
@@ -94,6 +93,7 @@ class _Watch:
     seen: bool = False
     limit: float = 0.0  # when to end it, where the pod cannot; 0: it can
     stopped: bool = False
+    reason: str = ""  # why somebody here asked it to stop
     sizes: tuple[int, int] = (-1, -1)  # where the streams ended, as far as the last connection knew
     broken: bool = False  # its stdin broke
 
@@ -153,6 +153,30 @@ class PodInput:
         return True
 
 
+class _TerminalInput:
+    """The keys for a terminal that is the connection's own."""
+
+    def __init__(self, exec: Exec) -> None:
+        self._exec = exec
+
+    def write(self, data: bytes) -> bool:
+        try:
+            self._exec.send(data)
+        except Broken:
+            return False
+        return True
+
+    def finish(self) -> None:
+        self.write(b"\x04")
+
+    def give_up(self) -> None:
+        self._exec.close()
+
+    def resize(self, rows: int, columns: int) -> None:
+        with suppress(Broken):
+            self._exec.resize(rows, columns)
+
+
 class PodCommands:
     """What the Cluster port says of commands, in the pods of one namespace."""
 
@@ -162,8 +186,17 @@ class PodCommands:
         self._known: dict[str, Mapping[str, str]] = {}
 
     def know(self, pod: Mapping[str, Any]) -> None:
-        """Take a pod that somebody has just read, so that a start need not ask for it again."""
+        """Take a pod that somebody has just read, so that the next start need not ask for it again."""
         self._known[str(pod["metadata"]["name"])] = identity(pod, self._container)
+
+    def _identity(self, project: Project) -> Mapping[str, str]:
+        known = self._known.pop(project.pod, None)  # once: the pod may be another by the next start
+        if known is None:
+            found = self._pod(project)
+            if found is None:
+                raise NotFound(f"there is no pod {project.pod}", hint=f"rdev project show {project.name}", pod=project.pod)
+            known = identity(found, self._container)
+        return known
 
     # start
 
@@ -176,7 +209,7 @@ class PodCommands:
             )
         return self._start(project, launch)
 
-    def _start(self, project: Project, launch: Launch) -> Started:
+    def _start(self, project: Project, launch: Launch, *, own: bool = False) -> Started:
         for part in launch.argv:
             if len(os.fsencode(part)) > _ARGUMENT:
                 raise Invalid("an argument is longer than Linux allows", hint="give the text by stdin (-i) or in a file", field="argv")
@@ -185,13 +218,8 @@ class PodCommands:
         if runner.outcome(folder) is not None:
             return Started()
         folder.mkdir(0o700, exist_ok=True)
-        if not (folder / "pod").exists():
-            if project.pod not in self._known:
-                found = self._pod(project)
-                if found is None:
-                    raise NotFound(f"there is no pod {project.pod}", hint=f"rdev project show {project.name}", pod=project.pod)
-                self.know(found)
-            _write(folder / "pod", json.dumps(self._known[project.pod]))
+        if not own and not (folder / "pod").exists():
+            _write(folder / "pod", json.dumps(self._identity(project)))
         watch = self._watches.setdefault(launch.id, _Watch())
         takes = launch.stdin or launch.terminal is not None
         said = self._send_off(project, launch, folder, watch)
@@ -200,6 +228,8 @@ class PodCommands:
         words = said.split()
         if words[:1] == ["exists"]:
             return Started()
+        if words == ["no", "script"]:
+            return self._plain_terminal(project, launch, folder, watch)
         if words[:1] != ["ready"]:
             self._leave(launch.id)
             raise Unavailable(f"the runner could not start: {said or 'no answer'}", hint="rdev doctor looks for the cause", pod=project.pod)
@@ -213,10 +243,9 @@ class PodCommands:
         return Started(input=watch.input, note=note)
 
     def _send_off(self, project: Project, launch: Launch, folder: Path, watch: _Watch) -> str | None:
-        """Send the runner off and return its first line; None if the connection broke too often to know."""
-        again = False
-        for turn in range(4):
-            time.sleep(0.1 * turn)
+        """Send the runner off and return its first line; None if every connection broke before anybody could know."""
+        end, pause, again = time.monotonic() + STANDARD, 0.0, False
+        while True:
             try:
                 watch.line = self._open(project, launch.id, folder, "start", launch=launch)
                 words = self._answer(watch.line, folder, "said")
@@ -225,25 +254,56 @@ class PodCommands:
                 return "ready" if mine else " ".join(words)
             except (Broken, Closed) as e:
                 trace(f"the connection to {project.pod} broke at the start of {launch.id}: {e}")
-                self._refused(watch, project)
-            self._hang_up(watch)
+                refusal = watch.line.exec.status if watch.line is not None else None
+                self._hang_up(watch)
+                if refusal is not None and refusal.code is None and (time.monotonic() + pause > end or "executable file" in refusal.reason):
+                    raise _no_shell(project, refusal.reason) from e
+            except Unavailable as e:
+                if not e.context.get("sent"):
+                    raise
             again = True
-        return None
+            if time.monotonic() + pause > end:
+                return None
+            time.sleep(pause)
+            pause = min(max(0.05, pause * 2), 2.0)
 
-    def _refused(self, watch: _Watch, project: Project) -> None:
-        """Raise if the connection ended because the image has no shell."""
-        status = watch.line.exec.status if watch.line is not None else None
-        if status is not None and status.code in (126, 127):
+    def _plain_terminal(self, project: Project, launch: Launch, folder: Path, watch: _Watch) -> Started:
+        """Start a command in a terminal of the connection's own, which ends with it."""
+        self._hang_up(watch)
+        assert launch.terminal is not None
+        rows, columns = launch.terminal
+        nonce, end, mark = (os.urandom(16).hex() for _ in range(3))
+        inside = ["sh", "-c", f'stty sane rows {rows:d} cols {columns:d}; exec "$@"', "rdev", *launch.argv]
+        words = {"run": RUN, "work": WORKSPACE, "home": HOME, "what": "terminal", "id": launch.id}
+        text = f"unset {_NAMES}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
+        text += f"set -- {shlex.join(runner.launch_argv(launch, nonce, inside))}\n{_script()}"
+        # nothing is echoed or changed on its way before the command has the terminal; no word of this is sent before that is so
+        boot = f"stty raw -echo || exit 126; echo {mark}; {_BOOT}"
+        exec = self._api.exec(self._namespace, project.pod, self._container, ["sh", "-c", boot], stdin=True, terminal=True, timeout=STANDARD)
+        line = watch.line = _Line(exec, mark.encode() + b"\n", [0, 0], time.monotonic(), plain=True)
+        try:
+            said = b""
+            while mark.encode() not in said:
+                got = exec.read(STANDARD)
+                if got is None:
+                    raise Broken(f"no answer in {STANDARD:.0f} s")
+                said += got[1]
+            exec.send(f"{end}\n{text}\n{end}\n".encode("utf-8", "surrogateescape") + runner.header(launch, nonce))
+        except (Broken, Closed) as e:
+            self._leave(launch.id)
             raise Unavailable(
-                f"the image of {project.pod} has no sh that rdev could use",
-                hint="rdev context set NAME --image one with sh, cat, mkdir and mv",
+                f"the image of {project.pod} has neither script(1) nor a working stty(1), so there is no terminal to give",
+                hint="use an image that has one of them, or leave out -t",
                 code="TOOL_MISSING",
-                tool="sh",
-            )
+                tool="script",
+            ) from e
+        watch.seen = True
+        if launch.limit_seconds:
+            watch.limit = time.monotonic() + launch.limit_seconds
+        (folder / "out").touch(0o600)
+        return Started(input=_TerminalInput(line.exec), note="there is no script(1) in the image, so this terminal ends with its connection")
 
-    def _open(
-        self, project: Project, id: str, folder: Path | None, what: str, *, more: str = "", launch: Launch | None = None
-    ) -> _Line:
+    def _open(self, project: Project, id: str, folder: Path | None, what: str, *, more: str = "", launch: Launch | None = None) -> _Line:
         """Connect to the pod and send pod.sh with what it shall do; any RdevError of the API, Broken if the connection is gone at once."""
         mark = f"\x1e{os.urandom(16).hex()}"
         skip = [runner.size(folder / name) // _BLOCK if folder is not None and launch is None else 0 for name in ("out", "err")]
@@ -253,7 +313,8 @@ class PodCommands:
         }  # fmt: skip
         rest: list[str] = []
         if launch is not None:
-            words |= {"input": "1" if launch.stdin or launch.terminal else "0", "needs": "", "shell": shlex.join(runner.SHELL)}
+            needs = "" if launch.terminal is None else "script"
+            words |= {"input": "1" if launch.stdin or launch.terminal else "0", "needs": needs, "shell": shlex.join(runner.SHELL)}
             words["header"], words["runner"], rest = self._launch(launch)
         end = os.urandom(16).hex()
         text = f"unset {_NAMES}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
@@ -312,7 +373,7 @@ class PodCommands:
             self._put(line, folder, 0, data[:begin])
             words = data[begin + len(line.mark) : stop].decode(errors="replace").split()
             data = data[stop + 1 :]
-            if words[0] == "from":
+            if words[0] == "from" and line.at[0] is None:
                 line.at = [int(words[1]), int(words[2])]
                 early, line.early = line.early, b""
                 self._put(line, folder, 1, early)
@@ -408,6 +469,8 @@ class PodCommands:
     def _hear(self, project: Project, id: str, folder: Path, watch: _Watch, end: float) -> _Lost | None:
         line = watch.line
         assert line is not None
+        if line.plain:
+            return self._hear_terminal(id, folder, watch, line, end)
         before, last = list(line.at), None
         # a first look takes what is there, and an end what belongs to it, however short the wait
         first = time.monotonic() + STANDARD
@@ -443,6 +506,21 @@ class PodCommands:
                 return None
             if news and time.monotonic() >= end:
                 return None
+
+    def _hear_terminal(self, id: str, folder: Path, watch: _Watch, line: _Line, end: float) -> _Lost | None:
+        try:
+            got = line.exec.read(max(0.0, end - time.monotonic()))
+            while got is not None:
+                self._put(line, folder, 0, got[1])
+                got = line.exec.read(0.0)
+        except Closed:
+            status = line.exec.status
+            if status is None or status.code is None:
+                return _Lost("")
+            ending = Ending(watch.reason) if watch.reason else Ending.EXITED
+            _write(folder / "exit", f"{status.code} {ending.value}\n")
+            self._leave(id)
+        return None
 
     def _complete(self, project: Project, id: str, folder: Path, watch: _Watch, words: list[str]) -> bool:
         """Record an end in the spool once all that belongs to it is there; say whether it is."""
@@ -561,6 +639,7 @@ class PodCommands:
         watch = self._watches.setdefault(id, _Watch())
         if not watch.stopped and runner.outcome(self._spool / id) is None:
             # before it has begun it hears nothing, and whoever wants it to end asks again
+            watch.reason = watch.reason or reason
             watch.stopped = self._ask(project, id, "stop", reason) not in ("", "early", "none")
 
     def signal(self, project: Project, id: str, number: int) -> None:
@@ -577,7 +656,7 @@ class PodCommands:
         folder, progress = self._spool / id, None
         end = time.monotonic() + timeout + GRACE + STANDARD
         try:
-            started = self._start(project, launch)
+            started = self._start(project, launch, own=True)
             if stdin is not None and started.input is not None:
                 while chunk := stdin.read(1 << 20):
                     if not started.input.write(chunk):
@@ -636,6 +715,15 @@ def _beginning(data: bytes, mark: bytes) -> int:
     while at >= 0 and not mark.startswith(data[at:]):
         at = data.find(mark[:1], at + 1)
     return at if at >= 0 else len(data)
+
+
+def _no_shell(project: Project, why: str) -> Unavailable:
+    return Unavailable(
+        f"the image of {project.pod} has no sh that rdev could use: {why[-200:]}",
+        hint="rdev context set NAME --image one with sh, cat, mkdir and mv",
+        code="TOOL_MISSING",
+        tool="sh",
+    )
 
 
 def _is_an_input(one: PodInput) -> Input:

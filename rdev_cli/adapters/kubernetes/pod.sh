@@ -3,7 +3,7 @@
 # Before this text stand assignments:
 #   mark        what rdev's own lines on stdout begin with; nobody else knows it
 #   run work home   the folders of runners, of the work, of its user
-#   what id     start, follow, stop, signal, remove, sweep; the command
+#   what id     start, terminal, follow, stop, signal, remove, sweep; the command
 #   skip_out skip_err  64 KiB blocks of the streams that the client has     more  one word that some need
 #   header input runner and the positional parameters: for start, what the runner's stdin begins with, whether more follows, the runner, its argv after DIR
 # On stdout, between bytes of the command's own, lines `MARK word ...`:
@@ -72,7 +72,7 @@ feed() {
       .*) printf %b "${line#.}" || return ;;
       end) : >"$dir/in"; return 0 ;;
       cut) return 0 ;;
-      size*) set -- $line; read -r tty <"$dir/box" && stty rows "$2" cols "$3" <"$tty" >&5 ;;
+      size*) set -- $line; read -r tty <"$dir/box" && stty rows "$2" cols "$3" <"$tty" ;;
       raw)
         cat || return
         : >"$dir/eof"
@@ -130,6 +130,11 @@ move() { # DESCRIPTOR: what is new in a stream, bounded if it can be, so that th
 at() { read -r _ at </proc/self/fdinfo/"$1" || at='?'; }
 
 follow() {
+  while read -r first first_start <"$dir/terminal" && runs "$first" "$first_start"; do
+    say seen # by whoever has the terminal; nobody else can have what it prints
+    nap 1 1000
+  done
+  [ ! -e "$dir/terminal" ] || { say dead; return; }
   young=0
   until [ -r "$dir/out" ] && [ -r "$dir/err" ]; do # its runner has just made the folder, or somebody has taken everything
     [ -d "$dir" ] && [ ! -e "$dir/taken" ] && [ "$young" -lt 10000 ] || { say gone; return; }
@@ -197,6 +202,12 @@ remove() {
 
 halt() { # REASON
   [ -d "$dir" ] || { say none; return; }
+  if read -r first first_start <"$dir/terminal"; then
+    ! runs "$first" "$first_start" || { kill -HUP "-$first" "$first"; nap 1 1000; }
+    ! runs "$first" "$first_start" || kill -KILL "-$first"
+    say sent
+    return
+  fi
   ids || { say early; return; }
   runs "$first" "$first_start" || { say ended; return; }
   [ "$1" != timeout ] || : >"$dir/stop.timeout"
@@ -206,6 +217,14 @@ halt() { # REASON
 
 exec 3<&0 # what is started in the background would have no stdin else
 case $what in
+  terminal)
+    mkdir "$dir" && read -r stat_ </proc/self/stat
+    set -- "$(set -- ${stat_##*) }; echo "${20}")" "$@"
+    printf '%s %s\n' "$$" "$1" >"$dir/terminal"
+    shift
+    cd "$work" || exit 125
+    exec 2>&5 8>/dev/null 3<&- 5>&- "$@"
+    ;;
   start) start "$@" ;;
   follow)
     [ -d "$dir" ] || { say gone; exit; }

@@ -79,10 +79,10 @@ class Exec:
         self.why = ""  # how the connection ended, for a log
         self._status: Status | None = None
         self._wire, self._frames, self._writing = wire, _Frames(self._take, skip_utf8_validation=True), threading.Lock()
-        self._over = False
+        self._over, self._mute = False, ""  # `_mute`: why nothing more can be sent
         self._word = bytearray()
         self._channel = -1  # of the message that a continued frame belongs to
-        self._sent = 0
+        self._sent = self._marked = self._taken = 0  # bytes of stdin: sent, sent before the last ping, and taken for certain by the server
         self._heard, self._asked = time.monotonic(), 0.0
         self._end = float("inf")
 
@@ -153,6 +153,8 @@ class Exec:
         data: bytes = frame.data
         if frame.opcode == ABNF.OPCODE_PING:
             self._frame(ABNF.OPCODE_PONG, data)
+        elif frame.opcode == ABNF.OPCODE_PONG:
+            self._taken = self._marked  # it reads in order, so what came before the ping is behind it
         elif frame.opcode == ABNF.OPCODE_CLOSE:
             self._finish(f"closed by the server {data[2:200]!r}" if len(data) > 2 else "closed by the server")
         elif frame.opcode in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT, ABNF.OPCODE_CONT):
@@ -171,7 +173,7 @@ class Exec:
         return min(self._end, self._heard + PING if not self._asked else self._asked + self._patience())
 
     def _patience(self) -> float:
-        return BLOCKED if self._sent > UNREAD else PING
+        return BLOCKED if self._sent - self._taken > UNREAD else PING
 
     def _ask(self) -> None:
         now = time.monotonic()
@@ -180,27 +182,28 @@ class Exec:
         elif self._asked and now >= self._asked + self._patience():
             self._finish(f"no sign of life for {now - self._heard:.0f} seconds")
         elif not self._asked and now >= self._heard + PING:
-            self._asked = now
+            self._asked, self._marked = now, self._sent
             self._frame(ABNF.OPCODE_PING, b"rdev")
 
     def _message(self, channel: int, data: bytes) -> None:
         frame = ABNF.create_frame(bytes([channel]) + data, ABNF.OPCODE_BINARY).format()
         with self._writing:
-            if self._over:
-                raise Broken(self.why)
+            if self._over or self._mute:
+                raise Broken(self._mute or self.why)
             try:
                 self._wire.push(frame, float("inf"))  # the reading side ends it when the other is gone
             except (OSError, ValueError) as e:
-                raise Broken(str(e) or type(e).__name__) from e
+                self._mute = str(e) or type(e).__name__
+                raise Broken(self._mute) from e
 
     def _frame(self, opcode: int, data: bytes) -> None:
         """Send a control frame, unless stdin is being sent or the way is full: then the kernel says whether anybody takes it."""
         if self._writing.acquire(blocking=False):
             try:
-                if self._wire.open_way():
+                if not self._mute and self._wire.open_way():
                     self._wire.push(ABNF.create_frame(data, opcode).format(), time.monotonic() + PING)
-            except (OSError, ValueError):
-                self._wire.close()  # half of it may be sent; the next read says that it is over
+            except (OSError, ValueError) as e:
+                self._mute = str(e) or type(e).__name__  # half of it may be sent; what came before the end can still be read
             finally:
                 self._writing.release()
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rdev_cli.adapters.kubernetes.selector import Selector
 from rdev_cli.domain.errors import Conflict, Unavailable
 from rdev_cli.domain.values import shown
-from rdev_cli.ports.timing import LOOKUP
+from rdev_cli.ports.timing import LOOKUP, STANDARD
 
 if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.api import Api
 
 REQUEST = 30.0  # seconds of one request: a connection that died unseen is noticed by the end of it
 _GRACE = 5.0  # seconds that the server's own end of a request may be late
+_PAUSE = 0.1  # seconds between two requests, more after each that fails
 AWAY = 60.0  # seconds that a server may be away
 
 Event = tuple[str, dict[str, Any]]
@@ -52,7 +53,7 @@ class Watching:
                     raise
             tries = tries + 1 if self._answered == began else 0
             # also after an answer: a connection that is cut at once, each time, must not become a storm
-            self._api.pause(min(self._left(), random.uniform(0.05, 0.1) * 2 ** min(tries, 6)))  # noqa: S311
+            self._api.pause(min(self._left(), random.uniform(_PAUSE / 2, _PAUSE) * 2 ** min(tries, 6)))  # noqa: S311
 
     def _left(self) -> float:
         return max(0.0, self._until - time.monotonic())
@@ -62,7 +63,7 @@ class Watching:
 
         Each request begins with one: so a history that was forgotten, or that began anew with a restored database, is noticed at the next.
         """
-        listing = self._api.whole(self._path, self._which)
+        listing = self._api.whole(self._path, self._which, timeout=min(STANDARD, self._left()))
         self._version, self._answered = listing.version, time.monotonic()
         found = {item["metadata"]["uid"]: item for item in listing.items}
         before, self._seen = self._seen, found
@@ -85,7 +86,7 @@ class Watching:
             "resourceVersion": self._version,
             "timeoutSeconds": str(max(1, math.ceil(seconds))),
         }
-        with self._api.stream("watch", self._path, query, timeout=LOOKUP) as stream:
+        with self._api.stream("watch", self._path, query, timeout=min(LOOKUP, seconds)) as stream:
             self._answered = time.monotonic()
             end = min(self._until, self._answered + seconds + _GRACE)
             rest = b""
