@@ -12,7 +12,7 @@ from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.values import ProjectId
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHOP = Project(
     id=ProjectId("prj_01j9contract00000001"), name="shop", description="", source="", network=True, state=ProjectState.READY,
     pod="rdev-shop-00000001", repository="", branch="main", created_at=NOW, updated_at=NOW,
@@ -34,7 +34,16 @@ class Server:
         return {"metadata": {}, "status": {"phase": self.phase}}
 
     def log(
-        self, namespace: str, pod: str, container: str, *, since_time: str, since_seconds: int, tail: int, previous: bool, timestamps: bool
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        since_time: str = "",
+        since_seconds: int = 0,
+        tail: int = -1,
+        previous: bool = False,
+        timestamps: bool = False,
     ) -> Iterator[bytes]:
         if self.trouble is not None:
             raise self.trouble
@@ -86,6 +95,17 @@ def test_a_log_that_is_empty_goes_on_with_its_first_line(spec: dict[str, int]) -
     server.say("one")
     second = read(server, first.next, **spec)
     assert (second.log, read(server, second.next, **spec).log) == (b"one\n", b"")
+
+
+def test_where_nothing_is_young_enough_a_log_goes_on_with_its_next_line_whatever_the_clock_here_says() -> None:
+    server = Server()
+    server.now -= timedelta(days=400)  # it is wrong, or the clock here is
+    server.say("old")
+    server.now += timedelta(hours=1)
+    first = read(server, since_seconds=60)
+    assert first.log == b""
+    server.say("new")
+    assert read(server, first.next, since_seconds=60).log == b"new\n"
 
 
 def test_a_log_that_was_rotated_goes_on_with_what_is_there() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.kubernetes import states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Line = tuple[bytes, bytes]  # its time as the server writes it, which sorts as text; its bytes with the newline
 
+_BEGINNING = "1970-01-02T00:00:00Z/0"
 # A position is the time of the last line that was told, and how many lines from a second before on have been; `*`: all up to that time.
 # Lines of stdout and stderr reach the log in another order than their times, so a time alone would lose some.
 _POSITION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?Z)/([0-9]{1,9}|\*)")
@@ -34,12 +35,17 @@ def page(api: Api, namespace: str, project: Project, spec: LogSpec, *, after: st
     try:
         # before the log: what was over then has written all that it will
         over = spec.previous or states.over(api.get(f"/api/v1/namespaces/{namespace}/pods/{project.pod}"))
-        chunks = api.log(
-            namespace, project.pod, CONTAINER,
-            since_time=f"{_second_before(begun[1])}Z" if begun else "", since_seconds=0 if begun else spec.since_seconds,
-            tail=max(spec.tail, 1) if spec.tail >= 0 and not begun else -1, previous=spec.previous, timestamps=True,
-        )  # fmt: skip
-        lines, cut = _last(_lines(chunks), most)
+
+        def read(**part: Any) -> Iterator[Line]:
+            return _lines(api.log(namespace, project.pod, CONTAINER, previous=spec.previous, timestamps=True, **part))
+
+        if begun:
+            lines, cut = _last(read(since_time=f"{_second_before(begun[1])}Z"), most)
+        else:
+            # where nothing is young enough the next page goes on after this line: the server's time, for the clock here may be wrong
+            newest = list(read(tail=1)) if spec.since_seconds else []
+            lines, cut = _last(read(since_seconds=spec.since_seconds, tail=max(spec.tail, 1) if spec.tail >= 0 else -1), most)
+            after = f"{newest[0][0].decode(errors='replace')}/*" if newest else _BEGINNING
     except NotFound as e:
         raise NotFound(
             f"the pod of {project.name} is not there, and its log went with it",
@@ -64,7 +70,7 @@ def page(api: Api, namespace: str, project: Project, spec: LogSpec, *, after: st
         project=project.name,
         pod=project.pod,
         log=b"".join(b"%s %s" % line if spec.timestamps else line[1] for line in fresh),
-        next=_position(lines, spec, after, whole=not cut and (bool(begun) or (spec.tail < 0 and not spec.since_seconds))),
+        next=_position(lines, after, whole=not cut and (bool(begun) or (spec.tail < 0 and not spec.since_seconds))),
         ended=over,
         cut=cut,
     )
@@ -106,11 +112,10 @@ def _fresh(lines: Iterable[Line], last: str, count: str) -> list[Line]:
     return fresh
 
 
-def _position(lines: list[Line], spec: LogSpec, after: str, *, whole: bool) -> str:
+def _position(lines: list[Line], after: str, *, whole: bool) -> str:
     """Return the position after these lines; `whole`: they are all that the log has of their time."""
     if not lines:
-        age = timedelta(seconds=spec.since_seconds)
-        return after or (f"{datetime.now(UTC) - age:%Y-%m-%dT%H:%M:%SZ}/*" if age else "1970-01-02T00:00:00Z/0")
+        return after
     last = max(stamp for stamp, _ in lines).decode(errors="replace")
     if not whole:
         return f"{last}/*"
