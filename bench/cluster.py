@@ -167,6 +167,7 @@ def main() -> int:
     config = os.environ["RDEV_TEST_KUBECONFIG"]
     kubectl = [os.path.join(os.environ.get("RDEV_LAB_BIN", ""), "kubectl"), "--kubeconfig", config, "-n", NAMESPACE]
     api = Api(load(os.environ, file=config))
+    busy = os.getloadavg()[0]
     prepare(api, options.pods)
     try:
         measured = rows(options.n, options.pods, options.bytes, kubectl)
@@ -174,7 +175,7 @@ def main() -> int:
         uid = api.get(f"/api/v1/namespaces/{NAMESPACE}")["metadata"]["uid"]
         api.delete(f"/api/v1/namespaces/{NAMESPACE}", uid=uid)
         api.close()
-    page = report(measured, options.n).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
+    page = report(measured, options.n, busy).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
     written = options.to.read_text() if options.to.exists() else ""
     if "## Why" in written:  # what people wrote below the table stays
         page += "\n## Why" + written.partition("## Why")[2]

@@ -12,14 +12,21 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
-from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
+from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
-from rdev_cli.domain.event import Event, Pruning
+from rdev_cli.domain.event import Event
+from rdev_cli.domain.files import Copied
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
+from rdev_cli.domain.log import PodLog
+from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
+from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
-from rdev_cli.domain.project import Plan, Project, ProjectStatus, ProjectSync
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
+from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
@@ -34,6 +41,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "completion": (CompletionScript, "rdev completion SHELL -o json"),
     "context": (Context, "a named place to work: rdev context show -o json"),
     "context-list": (Sequence[Context], "rdev context list -o json"),
+    "copied": (Copied, "what a copy brought over: rdev cp -o json"),
     "credential": (Credential, "a credential without its value: rdev credential set -o json"),
     "credential-list": (Sequence[Credential], "rdev credential list -o json, rdev credential import -o json"),
     "demo": (Demo, "rdev demo -o json"),
@@ -43,9 +51,14 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "event-list": (Page[Event], "rdev events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "orphan": (Orphan, "a thing in a place that no record is about"),
+    "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
+    "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
-    "plan": (Plan, "what would be done: --dry-run -o json of project create and delete"),
+    "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
+    "project-found": (ProjectFound, "a project of whoever, as it is found in a place"),
+    "project-found-list": (Sequence[ProjectFound], "rdev project list --all -o json"),
     "project-list": (Sequence[Project], "rdev project list -o json"),
     "project-shown": (ProjectShown, "a project and what agents have used on it: rdev project show -o json"),
     "project-sync": (ProjectSync, "rdev project sync -o json"),
@@ -64,6 +77,7 @@ BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
      "ProjectCreated.repository",
     "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
+    "Copied.path", "Copied.here", "Skipped.path", "FileCopied.path",
 }  # fmt: skip
 
 
@@ -89,6 +103,14 @@ class ProjectNamed(TypedDict):
     """What happened to a project."""
 
     id: str
+
+
+class ProjectAdopted(TypedDict):
+    """A pod is taken over, of an installation that may be this one."""
+
+    id: str
+    pod: str
+    installation: str
 
 
 class ProjectChanged(TypedDict):
@@ -119,6 +141,16 @@ class NotWhole(TypedDict):
 
     operation: str
     left: list[str]
+
+
+class FileCopied(TypedDict):
+    """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
+
+    path: str
+    out: bool
+    files: int
+    bytes: int
+    failed: int
 
 
 class CommandStarted(TypedDict):
@@ -171,10 +203,20 @@ class JournalPruned(TypedDict):
     hash: str
 
 
+class GarbageCollected(TypedDict):
+    """What a run removed from a place, with what became of each thing, and the file that lists it."""
+
+    place: str
+    objects: list[dict[str, str]]
+    file: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
     "project.created": ProjectCreated,
+    "project.adoption_requested": ProjectAdopted,
+    "project.adopted": ProjectAdopted,
     "project.changed": ProjectChanged,
     "project.synced": ProjectSynced,
     "credential.set": CredentialMoved,
@@ -184,11 +226,13 @@ EVENTS: dict[str, Any] = {
     "project.delete_requested": ProjectNamed,
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
+    "file.copied": FileCopied,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
     "journal.pruned": JournalPruned,
+    "gc.collected": GarbageCollected,
     **{kind.value: AgentTold for kind in AgentEventKind},
 }
 

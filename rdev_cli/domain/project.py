@@ -72,54 +72,14 @@ class Project:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """A commit as people look at one; `stat` is git's own table of what changed."""
-
-    sha: str
-    subject: str
-    author: str
-    at: datetime
-    files: int
-    insertions: int
-    deletions: int
-    stat: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectStatus:
-    """A project, its newest commit, what runs in it and whether its pod is there."""
-
-    project: Project
-    pod_present: bool
-    head: Commit | None
-    pod_head: str  # the commit that the work tree is at, empty if it cannot be seen
-    running: tuple[str, ...]
-    unfinished: str  # the operation that was cut off, if any, else empty
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectSync:
-    """Where repository and work tree met, and which of them that was news for."""
-
-    project: str
-    commit: str
-    brought_in: bool  # the work tree got newer commits
-    delivered: bool  # the repository got newer commits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a multi-step operation would do, without doing it."""
-
-    project: str
-    would: str
-    steps: tuple[str, ...]
-
-
 def pod_name(project: str, id: str) -> str:
     """Return the deterministic name of a project's pod."""
     return f"rdev-{project}-{id[-8:]}"
+
+
+def adopted_id(fresh: str, old: str) -> str:
+    """Return a fresh id under which a project keeps the pod that had the old one: the end of an id stands in the pod's name."""
+    return fresh[:-8] + old[-8:]
 
 
 def ownership(project: Project, installation: str) -> dict[str, str]:

@@ -43,3 +43,4 @@ class Context:
     isolation: str
     show: tuple[str, ...] = ()  # host folders that sandboxes see read-only
     agents: Mapping[str, Any] = field(default_factory=dict)  # by name: `path`, `env`
+    cluster: Mapping[str, Any] = field(default_factory=dict)  # what is set of a context on Kubernetes: `namespace`, `image`, …

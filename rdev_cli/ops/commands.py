@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 from rdev_cli.domain.command import (
     GRACE,
     OPEN,
-    PAGE,
     Command,
     CommandKind,
-    CommandOutput,
     CommandState,
     Ending,
     ExecSpec,
     Launch,
     Outcome,
     Progress,
-    with_output,
 )
 from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, RdevError, Unavailable
 from rdev_cli.domain.page import Page
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from rdev_cli.domain.output import CommandOutput
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
     from rdev_cli.ports.cluster import Input, Started
@@ -131,8 +129,10 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
         if world.cluster.pod_present(project):
             return ()  # somebody else made it while this one waited
         world.cluster.ensure_pod(project)
-        workspaces.bring_in(world, project, fresh=True)
-    return (f"the pod of {project.name} was gone; it was made again from the repository",)
+        kept = world.cluster.pod_present(project)  # then its work tree outlived it
+        if not kept:
+            workspaces.bring_in(world, project, fresh=True)
+    return (f"the pod of {project.name} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
 
 
 @operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
@@ -183,6 +183,7 @@ def _told(command: Command) -> Outcome:
         code=-1 if command.exit_code is None else command.exit_code,
         ending=words.get(command.reason, Ending.EXITED),
         truncated=command.truncated,
+        cause=command.cause,
     )
 
 
@@ -243,6 +244,7 @@ def _record(
             state=_STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
             exit_code=outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
             reason="undelivered" if trouble else "" if outcome.ending is Ending.EXITED else outcome.ending.value,
+            cause=outcome.cause,
             ended_at=ended,
             duration_ms=max(0, round((ended - command.created_at).total_seconds() * 1000)),
             stdout_bytes=progress.stdout,
@@ -257,6 +259,8 @@ def _record(
         tx.forget(_start(command))
         tx.release(f"workspace:{project.id}", command.id)
         facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}
+        if settled.cause:
+            facts["cause"] = settled.cause
         tx.append(f"command.{settled.state.value}", command.id, facts)
         if commit or trouble:
             tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})
@@ -335,6 +339,8 @@ def output(world: World, command: Command, *, offset: int = 0, stderr_offset: in
 
     A document holds at most 1 MiB of each stream, from a byte on, and says from which bytes to go on.
     """
+    from rdev_cli.domain.output import PAGE, with_output  # noqa: PLC0415 -- who follows a command needs no document
+
     out, err = (world.spool.read(command.id, stream, at, PAGE + 1) for stream, at in (("out", offset), ("err", stderr_offset)))
     return with_output(command, out, err, offset=offset, stderr_offset=stderr_offset)
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from rdev_cli.domain.errors import NotFound
-from rdev_cli.domain.report import Context, Setting
-from rdev_cli.ops.ledger import Scope, operation
+from rdev_cli.domain.errors import Conflict, NotFound, RdevError
+from rdev_cli.domain.premises import PartKind
+from rdev_cli.domain.report import Check, Context, Setting, Verdict
+from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 
 
@@ -41,3 +42,35 @@ def set_(world: World, name: str, values: Mapping[str, str]) -> Context:
     """Change settings of a context, making it if it is new."""
     world.settings.set(name, values)
     return show(world, name)
+
+
+@operation("context.test", Scope.ADMIN, Pace.LONG)
+def prove(world: World) -> Sequence[Check]:
+    """Prove that a context works: what is in force is measured from inside, and each finding says what to type.
+
+    On a cluster: reach, version, that it is the same cluster as before, rights, image, storage, hardening, and what a pod can connect to.
+    Makes two pods there and removes them.
+    """
+    try:
+        return world.cluster.checks()
+    except RdevError as e:
+        return [Check(name="reach", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
+
+
+@operation("context.remove", Scope.ADMIN)
+def remove(world: World, name: str) -> Context:
+    """Forget a context that holds no project; its journal and its credentials stay on the disk.
+
+    The world is that context's own. Conflict while it has projects, Invalid for `local`.
+    """
+    found = show(world, name)
+    used = any(part.context == name and part.kind is PartKind.STATE for part in world.premises.parts())
+    projects = world.store.projects() if used else ()
+    if projects and name != "local":
+        raise Conflict(
+            f"there are projects in {name}: {', '.join(project.name for project in projects[:5])}{', …' if len(projects) > 5 else ''}",
+            hint=f"rdev project delete {projects[0].name} --context {name}",
+            context=name,
+        )
+    world.settings.remove(name)
+    return found

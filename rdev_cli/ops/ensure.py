@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdev_cli.domain.errors import Conflict, Partial, RdevError
-from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+from rdev_cli.domain.lease import Lease
+from rdev_cli.domain.operation import Operation, OperationState, StepState
 from rdev_cli.domain.values import OperationId
 from rdev_cli.ports import World
 from rdev_cli.ports.store import Writing
@@ -153,6 +154,7 @@ def clear(
     A removal is not undone: a stop leaves it where it stands.
     """
     left: list[str] = []
+    objects: list[Any] = []  # what became of each thing, where a step removes several
     cause: Exception | None = None
     for position, step in enumerate(steps):
         world.stop.check(f"{operation.kind} {operation.subject}")
@@ -162,7 +164,8 @@ def clear(
         try:
             step.do()
         except RdevError as e:
-            left.append(f"{step.name}: {e.message}")
+            left += [f"{step.name}: {one}" for one in (e.left if isinstance(e, Partial) else (e.message,))]
+            objects += e.context.get("objects", ())
             cause = e
         except OSError as e:
             left.append(f"{step.name}: {e}")
@@ -172,7 +175,8 @@ def clear(
             tx.hold(held, HELD)
             _tell(tx, operation, "delete_failed", left)
             tx.end_operation(operation.id, OperationState.UNDO_FAILED)
-        raise Partial(f"not everything could be removed: {'; '.join(left)}", left=tuple(left), hint=finish) from cause
+        more: dict[str, Any] = {"objects": objects} if objects else {}
+        raise Partial(f"not everything could be removed: {'; '.join(left)}", left=tuple(left), hint=finish, **more) from cause
     with world.store.transaction() as tx:
         tx.hold(held, HELD)
         done(tx)

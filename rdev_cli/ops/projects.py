@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.errors import Conflict, Unavailable
-from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, ProjectSync, pod_name
+from rdev_cli.domain.project import Project, ProjectState, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Pace, Scope, operation
@@ -15,7 +15,9 @@ from rdev_cli.ops.ledger import Pace, Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rdev_cli.domain.plan import Plan
     from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
     from rdev_cli.domain.usage import ProjectShown
     from rdev_cli.ops.ensure import Step
     from rdev_cli.ports import World
@@ -40,6 +42,8 @@ def create(world: World, spec: ProjectSpec) -> Project:
             _same(found, spec)
             if found.state is ProjectState.READY:
                 return found
+        if found is None:
+            world.cluster.ready()  # where nothing can be made, nothing is recorded that would have to be undone
         project = found or _fresh(world, spec)
         unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
         intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})
@@ -115,6 +119,8 @@ def _fresh(world: World, spec: ProjectSpec) -> Project:
 
 def plan_create(world: World, spec: ProjectSpec) -> Plan:
     """Return what `create` would do now, changing nothing; it raises what `create` would refuse."""
+    from rdev_cli.domain.plan import Plan
+
     if spec.source:
         spec = replace(spec, source=world.forge.check_source(spec.source, world.stop))
     found = world.store.find_project(spec.name)
@@ -146,6 +152,58 @@ def _same(found: Project, spec: ProjectSpec) -> None:
 def list_(world: World) -> Sequence[Project]:
     """List projects by name."""
     return world.store.projects()
+
+
+def found(world: World) -> Sequence[ProjectFound]:
+    """Return the projects that have a record here, and those of others whose pods stand in the same place, by name."""
+    from rdev_cli.domain.resource import POD
+    from rdev_cli.domain.standing import ProjectFound
+
+    mine = world.cluster.owned()
+    pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]
+    recorded, here = world.store.known().recorded, world.store.projects()  # behind the pods: what is made meanwhile has its record first
+    listed = [
+        ProjectFound(
+            name=p.name, id=p.id, pod=p.pod, state=p.state.value, whose="here", installation=mine.installation, created_at=p.created_at
+        )
+        for p in here
+    ]  # fmt: skip
+    known = {p.id for p in here}
+    for pod in pods:
+        if pod.installation != mine.installation:
+            whose = "another"
+        elif pod.project_id in known:
+            continue
+        else:
+            whose = "context" if pod.project_id in recorded else "nobody"
+        listed.append(
+            ProjectFound(
+                name=pod.project, id=pod.project_id, pod=pod.name, state="", whose=whose, installation=pod.installation,
+                created_at=pod.created_at,
+            )
+        )  # fmt: skip
+    return sorted(listed, key=lambda one: (one.name, one.whose != "here", one.pod))
+
+
+@operation("project.adopt", Scope.PROJECTS_EXECUTE, Pace.LONG)
+def adopt(world: World, project: str) -> Project:
+    """Take over a project that has a pod here and no record: of a state that was lost, or of another installation.
+
+    The pod and all that belongs to it get this installation's marks and a record under a new id; the commits of its work tree
+    become the repository. Name the pod where several projects have the name. The installation that had it loses it.
+    """
+    # NotFound if there is none; Conflict if the name has a record, in any context, or if several pods are meant; a failure
+    # gives the marks back and undoes the rest.
+    from rdev_cli.ops import adopting
+
+    return adopting.adopt(world, project)
+
+
+def plan_adopt(world: World, project: str) -> Plan:
+    """Return what `adopt` would do now, changing nothing; it raises what `adopt` would refuse."""
+    from rdev_cli.ops import adopting
+
+    return adopting.plan(world, project)
 
 
 @operation("project.show", Scope.PROJECTS_READ)
@@ -182,6 +240,7 @@ def set_(world: World, project: str, *, agent: str | None = None, model: str | N
 def status(world: World, project: str) -> ProjectStatus:
     """Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it."""
     from rdev_cli.domain.command import OPEN
+    from rdev_cli.domain.standing import ProjectStatus
     from rdev_cli.ops import commands, workspaces
 
     found = known.project(world, project)
@@ -210,6 +269,7 @@ def sync(world: World, project: str) -> ProjectSync:
     are in the way, or while an agent works there. Partial if the branch moved on in that moment: the commit went to a branch of its own.
     """
     from rdev_cli.domain.command import OPEN, CommandKind
+    from rdev_cli.domain.standing import ProjectSync
     from rdev_cli.ops import commands, workspaces
     from rdev_cli.ops.ensure import lease
 
@@ -280,6 +340,8 @@ def _removing(world: World, project: Project) -> Sequence[Step]:
 
 def plan_delete(world: World, project: str) -> Plan:
     """Return what `delete` would do now, changing nothing."""
+    from rdev_cli.domain.plan import Plan
+
     found = known.project(world, project)
     steps = (*(step.words for step in _removing(world, found)), "forget the record; the journal keeps its history")
     return Plan(project=project, would=f"delete {project}", steps=steps)

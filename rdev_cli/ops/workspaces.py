@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import IO, TYPE_CHECKING, cast
 
@@ -189,6 +189,14 @@ def deliver(world: World, project: Project, command: str) -> tuple[str, Delivery
         # whoever brought it there was killed before that was recorded
         return newest, Delivery(branch=project.branch, rescued=False)
     return found.head, _carry(world, project, found, rescue=f"rdev/rescue/{command}")
+
+
+def hand_in(world: World, project: Project) -> str:
+    """Bring all that a pod's HEAD is made of to a repository that has nothing yet; return the commit, empty if there is none."""
+    found = _heads(world, project)
+    if found.head and found.head != world.forge.head(project):
+        _carry(world, project, replace(found, had=""), rescue=f"rdev/rescue/{found.head[:12]}")
+    return found.head
 
 
 def rescued(branch: str) -> Partial:

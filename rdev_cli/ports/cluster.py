@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from rdev_cli.domain.command import Launch, Progress
+    from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
 
 
 class Input(Protocol):
@@ -54,6 +56,7 @@ class Ran:
 class Cluster(Protocol):
     """Pods and the runner in them. Every call is safe to repeat."""
 
+    here: bool  # True: programs are this machine's; False: they are an image's
     isolated: bool  # False: a command can touch what its user can touch
 
     def ready(self) -> None:
@@ -84,7 +87,30 @@ class Cluster(Protocol):
         ...
 
     def delete_pod(self, project: Project) -> bool:
-        """Remove the pod with its workspace and home; return whether there was one. Only this installation's."""
+        """Remove the pod with its workspace and home, and all else that is the project's here; return whether there was anything.
+
+        Only this installation's. Everything is attempted: Partial joins what failed, and its `objects` tell of each thing whether it
+        was deleted, absent or failed, and why.
+        """
+        ...
+
+    def owned(self) -> Inventory:
+        """Return everything here that carries this installation's id: all of it, or it raises."""
+        ...
+
+    def others(self) -> Sequence[Owned]:
+        """Return the project pods here that carry another installation's id, or none."""
+        ...
+
+    def remove(self, thing: Owned) -> bool:
+        """Remove exactly this thing; False if it is gone. Conflict CHANGED, and it lives, if it is another now or was changed since."""
+        ...
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        """Write other marks of ownership on a pod and on all that belongs to it; Conflict CHANGED if they are not those any more that it names.
+
+        Repeating it changes nothing.
+        """
         ...
 
     def start(self, project: Project, launch: Launch) -> Started:
@@ -120,6 +146,13 @@ class Cluster(Protocol):
         timeout: float,
     ) -> Ran:
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
+        ...
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
+        """Return what the pod's own log holds after a position (empty: from its beginning), None where pods have none. Never waits for more.
+
+        At most the last `most` bytes of it. NotFound if there is no such log.
+        """
         ...
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:

@@ -18,6 +18,10 @@ class Premises(Protocol):
         """Return everything that stands where rdev keeps things, what is not rdev's too. Reads no database and no settings."""
         ...
 
+    def installation(self) -> str:
+        """Return the id that stands on everything this installation made, empty if it is gone."""
+        ...
+
     def room(self) -> int:
         """Return the bytes that are free where the state is."""
         ...
@@ -28,6 +32,13 @@ class Premises(Protocol):
 
     def remove(self, part: Part) -> None:
         """Remove a part, unless it is foreign or has become a link; nothing there is fine. Unavailable if it cannot be removed."""
+        ...
+
+    def note(self, context: str, line: str) -> str:
+        """Add a line to the context's list of what was removed from its place, kept when this returns; return where the list is.
+
+        Unavailable if it cannot be written.
+        """
         ...
 
     def tidy(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import Any
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
-    from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+    from rdev_cli.domain.lease import Lease
+    from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
 
 
@@ -77,6 +79,10 @@ class Writing(Protocol):
         """Give up a claim for good, whoever has it: nobody will ever ask for this name again."""
         ...
 
+    def mark(self, place: str, things: Collection[str], now: Mark) -> None:
+        """Keep the marks of these things of a place, by uid, mark with `now` those that have none, and forget those of all others."""
+        ...
+
     def remember(self, key: str, fingerprint: str, answer: str) -> None:
         """Keep the answer to a request under its idempotency key for 24 h."""
         ...
@@ -134,6 +140,14 @@ class Store(Protocol):
 
     def unfinished(self, subject: str = "") -> Sequence[Operation]:
         """Return operations that are neither done nor undone, oldest first."""
+        ...
+
+    def known(self) -> Known:
+        """Return which projects have a record, here and in the other contexts, and which had one; Unavailable if one of the states cannot be read."""
+        ...
+
+    def marks(self, place: str) -> Mapping[str, Mark]:
+        """Return since when things of a place have no record, by uid."""
         ...
 
     def recall(self, key: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import Secret
-from rdev_cli.wiring.config import SECRET
+from rdev_cli.wiring.rules import SECRET
 
 FIELDS = ("command", "argv", "exit_code", "duration_ms", "code", "error")
 BYTES, FILES = 5 << 20, 2

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
-from rdev_cli.ports.timing import STANDARD, Stop
+from rdev_cli.ports.timing import ORCHESTRATION, STANDARD, Stop
 from rdev_cli.wiring.config import Config
 
 if TYPE_CHECKING:
+    from rdev_cli.adapters.kubernetes.api import Api
     from rdev_cli.adapters.scripted import ScriptedModel
     from rdev_cli.adapters.sqlite.store import SqliteStore
     from rdev_cli.adapters.vault.places import Places
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
+    from rdev_cli.ports.vault import Vaults
 
 
 class SystemClock:
@@ -51,16 +54,18 @@ class Services:
         environ: Mapping[str, str] | None = None,
         flags: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        patience: float = STANDARD,
+        patience: float = 0,  # seconds; 0: as long as is usual
         ask: Callable[[str], Secret | None] = lambda _: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
         self._flags, self._cwd, self._patience = dict(flags or {}), cwd, patience
+        self._tell = tell  # a person, beside the answer
         self._ask = ask  # a person, for a text that nobody sees; None if there is no person
         self.stop = Stop()
 
     def patience(self) -> float:
-        return self._patience
+        return self._patience or STANDARD
 
     @cached_property
     def settings(self) -> Config:
@@ -124,12 +129,45 @@ class Services:
     @cached_property
     def cluster(self) -> "Cluster":
         """Where pods run."""
+        settings = self.settings
+        if settings.runtime == "kubernetes":
+            return self._pods()
         from rdev_cli.adapters.local.cluster import LocalCluster
 
-        settings = self.settings
         return LocalCluster(
             self.folder, installation=self.installation, isolation=settings.isolation, shown=settings.shown, caller=self._environ
         )
+
+    def _pods(self) -> "Cluster":
+        from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+        from rdev_cli.adapters.kubernetes.manifests import Shape
+
+        settings = self.settings
+        if self._flags.get("isolation"):
+            hint = f"leave --isolation out, or work on this machine: --context local --isolation {self._flags['isolation']}"
+            raise Invalid(f"{settings.context} is on a cluster, where a pod is the isolation", hint=hint, field="isolation")
+        words = ("image", "pull_policy", "egress", "storage_class", "cpu", "memory", "root")
+        return KubernetesCluster(
+            self.api,
+            folder=self.folder,
+            context=settings.context,
+            namespace=settings.of_cluster("namespace") or self.api.access.namespace,
+            shape=Shape(**{"image": "", **{word: value for word in words if (value := settings.of_cluster(word))}}),
+            installation=self.installation,
+            stop=lambda: self.stop,
+            weaker=settings.of_cluster("allow_weaker"),
+            patience=self._patience or ORCHESTRATION,
+            tell=self._tell,
+        )
+
+    @cached_property
+    def api(self) -> "Api":
+        """The cluster of a context on Kubernetes."""
+        from rdev_cli.adapters.kubernetes.api import Api
+        from rdev_cli.adapters.kubernetes.kubeconfig import load
+
+        of = self.settings.of_cluster
+        return Api(load(self._environ, file=of("kubeconfig"), context=of("kube_context"), plugins=of("exec_plugins")), stop=self.stop)
 
     @cached_property
     def spool(self) -> "Spool":
@@ -150,7 +188,7 @@ class Services:
         """The agents there are."""
         from rdev_cli.adapters.agents.registry import KnownAgents
 
-        return KnownAgents(self.settings.agents)
+        return KnownAgents(self.settings.agents, here=self.settings.runtime == "local")
 
     @cached_property
     def vaults(self) -> "Places":
@@ -161,6 +199,21 @@ class Services:
         return Places(
             self.folder, kind=settings.vault, installation=self.installation, context=settings.context, passphrase=self._passphrase, stop=self.stop
         )  # fmt: skip
+
+    def in_keyring(self, context: str) -> "tuple[Vaults, Sequence[str]]":
+        from rdev_cli.adapters.sqlite.entries import in_keyring
+        from rdev_cli.adapters.vault.places import Places
+
+        folder = self.settings.folders.state / context
+        names, installation = in_keyring(folder / "state.db"), self.premises.installation()
+        if names and not installation:
+            raise Unavailable(
+                f"the entries rdev/.../{context} in the keyring cannot be told from those of another installation, as this one's id is gone",
+                hint=f"restore {folder.parent / 'installation'} from a backup",
+                code="STATE_DAMAGED",
+            )
+        places = Places(folder, kind="keyring", installation=installation, context=context, passphrase=self._passphrase, stop=self.stop)
+        return places, names
 
     def _passphrase(self, new: bool) -> Secret:  # noqa: FBT001 -- is it a new one?
         file = self._flags.get("passphrase_file") or self._environ.get("RDEV_PASSPHRASE_FILE")
@@ -194,6 +247,13 @@ class Services:
 
         places = self.settings.folders
         return LocalPremises(config=places.config, state=places.state, cache=places.cache)
+
+    @cached_property
+    def files(self) -> "Files":
+        """The files of this machine."""
+        from rdev_cli.adapters.local.copies import LocalFiles
+
+        return LocalFiles(self.stop)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
@@ -234,9 +294,9 @@ class Services:
 
     def close(self) -> None:
         """Close what is open."""
-        store = self.__dict__.get("store")
-        if store is not None:
-            store.close()
+        for name in ("store", "api"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
 
 def _is_a_world(services: Services) -> "World":

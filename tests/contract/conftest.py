@@ -1,5 +1,7 @@
 """The places that the contract of the runner is held against; a new one is a class like LocalPlace and a line in PLACES."""
 
+import base64
+import contextlib
 import os
 import secrets
 import shutil
@@ -12,6 +14,10 @@ from typing import Protocol
 
 import pytest
 
+from rdev_cli.adapters.kubernetes import hand
+from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+from rdev_cli.adapters.kubernetes.commands import PodCommands
+from rdev_cli.adapters.kubernetes.manifests import RUN
 from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.spool import FolderSpool
 from rdev_cli.adapters.shared import runner
@@ -20,6 +26,8 @@ from rdev_cli.domain.project import Project, ProjectState, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ports.cluster import Cluster, Input, Spool
 from rdev_cli.wiring.services import SystemClock
+from tests.support import lab
+from tests.support.pipes import PipeApi
 
 PATIENCE = 20.0  # seconds until a test gives up; nothing here is about speed
 
@@ -35,22 +43,39 @@ class Place(Protocol):
         """Another rdev on the same place: nothing is shared but the place itself."""
         ...
 
-    def processes(self) -> list[tuple[bytes, bytes]]:
-        """(command line, environment) of every live process, in the pod and of the runner, zombies left out."""
+    def processes(self) -> list[tuple[int, bytes, bytes]]:
+        """(number, command line, environment) of every live process, in the pod and of the runner, zombies left out."""
+        ...
+
+    def numbers(self, id: str) -> list[int]:
+        """What the runner of a command wrote down as its `pid`."""
+        ...
+
+    def kill(self, pid: int) -> None:
+        """Kill a process, by a number of `processes` or `numbers`."""
+        ...
+
+    def cut(self, source: Input) -> None:
+        """Break the way that stdin takes, as happens to a caller that is killed or loses its connection."""
         ...
 
     def close(self) -> None: ...
+
+
+def contracted(end: str = "contract") -> Project:
+    id = ProjectId(f"prj_01j9contract{end}")
+    return Project(
+        id=id, name="shop", description="", source="", network=True, state=ProjectState.READY,
+        pod=pod_name("shop", id), repository="", branch="main",
+        created_at=datetime.now(UTC), updated_at=datetime.now(UTC),
+    )  # fmt: skip
 
 
 class LocalPlace:
     def __init__(self, folder: Path, isolation: str, caller: Mapping[str, str] | None = None) -> None:
         self._folder, self._isolation = folder, isolation
         self._caller = caller or {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.project = Project(
-            id=ProjectId("prj_01j9contractcontract"), name="shop", description="", source="", network=True, state=ProjectState.READY,
-            pod=pod_name("shop", "prj_01j9contractcontract"), repository="", branch="main",
-            created_at=datetime.now(UTC), updated_at=datetime.now(UTC),
-        )  # fmt: skip
+        self.project = contracted()
         self.cluster = self.another()
         self.cluster.ensure_pod(self.project)
         self.spool = FolderSpool(folder / "spool", SystemClock())
@@ -58,18 +83,60 @@ class LocalPlace:
     def another(self) -> Cluster:
         return LocalCluster(self._folder, installation="contract", isolation=self._isolation, shown=(), caller=self._caller)
 
-    def processes(self) -> list[tuple[bytes, bytes]]:
+    def processes(self) -> list[tuple[int, bytes, bytes]]:
         found = []
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and (line := (entry / "cmdline").read_bytes()):
-                    found.append((line, (entry / "environ").read_bytes()))
+                    found.append((int(entry.name), line, (entry / "environ").read_bytes()))
             except OSError:
                 continue  # it has ended, or is somebody else's
         return found
 
+    def _runs(self) -> Path:
+        return self._folder / "spool"
+
+    def numbers(self, id: str) -> list[int]:
+        return [int(word) for word in (self._runs() / id / "pid").read_text().split()]
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def cut(self, source: Input) -> None:
+        os.close(source._pipe)
+
     def close(self) -> None:
         self.cluster.delete_pod(self.project)
+
+
+class PodPlace(LocalPlace):
+    """The runner as it is in pods, by way of pod.sh, on this machine: a pod is a folder and an exec is a process with pipes."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
+            (folder / part).mkdir(parents=True)
+            patch.setattr(hand, name, str(folder / part))
+        self.project = contracted()
+        self.api = PipeApi(runner.SHELL, {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})
+        self.api.add(self.project.pod)
+        self.cluster = self.another()
+        self.spool = FolderSpool(folder / "spool", SystemClock())
+
+    def another(self) -> Cluster:
+        return PodCommands(self.api, namespace="n", container="box", spool=self._folder / "spool")
+
+    def _runs(self) -> Path:
+        return self._folder / "run"
+
+    def cut(self, source: Input) -> None:
+        source._exec.cut()
+
+    def close(self) -> None:
+        for one in self.api.execs:
+            one.close()
+            one.process.wait(30)
 
 
 def _shells() -> dict[str, tuple[str, ...]]:
@@ -87,7 +154,57 @@ for _name, _argv in SHELLS.items():
         patch.setattr(runner, "SHELL", argv)
         return LocalPlace(folder, "none")
 
+    def _pod(folder: Path, patch: pytest.MonkeyPatch, argv: tuple[str, ...] = _argv) -> Place:
+        patch.setattr(runner, "SHELL", argv)
+        return PodPlace(folder, patch)
+
     PLACES["none" if _name == "sh" else f"none-{_name}"] = _plain
+    PLACES["pod" if _name == "sh" else f"pod-{_name}"] = _pod
+
+
+class KubernetesPlace:
+    """A pod of a real cluster; kubectl looks behind."""
+
+    def __init__(self, folder: Path, namespace: str, project: Project) -> None:
+        self._folder, self._namespace, self.project = folder, namespace, project
+        self._clusters: list[KubernetesCluster] = []
+        self.cluster = self.another()
+        self._inside("sh", "-c", "rm -rf /workspace/* /home/rdev/*")
+        self.spool = FolderSpool(folder / "spool", SystemClock())
+
+    def another(self) -> Cluster:
+        self._clusters.append(lab.cluster(self._folder, self._namespace))
+        return self._clusters[-1]
+
+    def _inside(self, *argv: str) -> bytes:
+        return lab.kubectl("-n", self._namespace, "exec", self.project.pod, "--", *argv)
+
+    def processes(self) -> list[tuple[int, bytes, bytes]]:
+        words = self._inside("sh", "-c", _PROCESSES).split(b"\n")
+        found = []
+        for line in words[:-1]:
+            pid, *rest = (base64.b64decode(word) for word in line.split(b" "))
+            if rest[0] and b"looks behind" not in rest[0]:
+                found.append((int(pid), rest[0], rest[1]))
+        return found
+
+    def numbers(self, id: str) -> list[int]:
+        return [int(word) for word in self._inside("cat", f"{RUN}/{id}/pid").split()]
+
+    def kill(self, pid: int) -> None:
+        self._inside("sh", "-c", f"kill -KILL {pid}; :")
+
+    def cut(self, source: Input) -> None:
+        source._exec._wire.close()
+
+    def close(self) -> None:
+        for one in self._clusters:
+            lab.close(one)
+
+
+_PROCESSES = """: looks behind; cd /proc && for pid in [0-9]*; do
+  line=$(base64 -w0 <$pid/cmdline) && env=$(base64 -w0 <$pid/environ) && echo "$(printf %s "$pid" | base64) $line $env"
+done 2>/dev/null; :"""
 
 
 class Bench:
@@ -139,9 +256,15 @@ class Bench:
     def left(self, marker: str) -> list[bytes]:
         """Return what runs with the marker on its command line, once that is nothing or has lasted too long."""
         end = time.monotonic() + 15
-        while (found := [line for line, _ in self.place.processes() if marker.encode() in line]) and time.monotonic() < end:
+        while (found := [line for _, line, _ in self.place.processes() if marker.encode() in line]) and time.monotonic() < end:
             time.sleep(0.02)
         return found
+
+    def kill_all(self, marker: str) -> None:
+        """Kill whatever has the marker on its command line."""
+        for pid, line, _ in self.place.processes():
+            if marker.encode() in line:
+                self.place.kill(pid)
 
     def end_all(self) -> None:
         """End what a failed test left running, so that the next one is not disturbed."""
@@ -188,14 +311,34 @@ def bare(tmp_path: Path, shell: str) -> Iterator[Callable[..., Bench]]:
         bench.end_all()
 
 
-@pytest.fixture(params=list(PLACES))
+@pytest.fixture(scope="session")
+def lab_namespace() -> Iterator[str]:
+    """A namespace of this suite's own in the real cluster."""
+    with lab.namespace() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def lab_project(lab_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pod runs, for all tests that leave it running."""
+    project = contracted(secrets.token_hex(4))
+    one = lab.cluster(tmp_path_factory.mktemp("lab"), lab_namespace)
+    one.ensure_pod(project)
+    lab.close(one)
+    return project
+
+
+@pytest.fixture(params=[*PLACES, pytest.param("kubernetes", marks=pytest.mark.cluster)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
     ignored = [number for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:  # under nohup or in a script's background: a command would inherit it
         signal.signal(number, signal.SIG_DFL)
-    found = PLACES[request.param](tmp_path / "place", monkeypatch)
+    if request.param == "kubernetes":
+        found: Place = KubernetesPlace(tmp_path / "place", request.getfixturevalue("lab_namespace"), request.getfixturevalue("lab_project"))
+    else:
+        found = PLACES[request.param](tmp_path / "place", monkeypatch)
     yield found
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

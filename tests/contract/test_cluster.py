@@ -11,11 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
 from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.adapters.local.spool import FolderSpool
 from rdev_cli.domain.command import Ending, Launch, Outcome
 from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.log import LogSpec
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import workspaces
@@ -23,6 +25,7 @@ from rdev_cli.ports import cluster as port
 from rdev_cli.wiring.services import SystemClock
 from tests.fakes.cluster import MemoryCluster
 from tests.fakes.forge import MemoryForge
+from tests.support import lab
 
 
 def memory(folder: Path) -> SimpleNamespace:
@@ -41,6 +44,12 @@ def local(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(cluster=one, another=other, spool=spool, forge=LocalForge(folder, "contract"))
 
 
+def kubernetes(folder: Path, namespace: str) -> SimpleNamespace:
+    spool = FolderSpool(folder / "spool", SystemClock())
+    one, other = (lab.cluster(folder, namespace, installation=name) for name in ("contract", "another"))
+    return SimpleNamespace(cluster=one, another=other, spool=spool, forge=LocalForge(folder, "contract"))
+
+
 KINDS: dict[str, Callable[[Path], SimpleNamespace]] = {"memory": memory, "local": local}
 
 
@@ -52,12 +61,17 @@ def project() -> Project:
     )  # fmt: skip
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=[*KINDS, pytest.param("kubernetes", marks=pytest.mark.cluster)])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A forge, a cluster and their spool."""
-    one = KINDS[request.param](tmp_path / "state" / "local")
+    folder = tmp_path / "state" / "local"
+    there = request.param == "kubernetes"
+    one = kubernetes(folder, request.getfixturevalue("lab_namespace")) if there else KINDS[request.param](folder)
     yield one
     one.cluster.delete_pod(project())
+    if there:
+        for each in (one.cluster, one.another):
+            lab.close(each)
 
 
 @pytest.fixture
@@ -73,7 +87,7 @@ def ends(cluster: port.Cluster, id: str) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("kind", [MemoryCluster, LocalCluster])
+@pytest.mark.parametrize("kind", [MemoryCluster, LocalCluster, KubernetesCluster])
 def test_a_cluster_has_the_calls_of_the_port_in_its_shape(kind):
     calls = {name: call for name, call in vars(port.Cluster).items() if inspect.isfunction(call) and not name.startswith("_")}
     for name, call in calls.items():
@@ -151,6 +165,10 @@ def test_stdin_reaches_a_command_and_ends_it_only_when_it_is_finished(world, clu
     started.input.finish()
     assert ends(cluster, "cmd_one").code == 0
     assert world.spool.read("cmd_one", "out", 0, 100) == b"one two"
+
+
+def test_a_pod_that_writes_no_log_has_none(cluster):
+    assert cluster.log(project(), LogSpec(project="shop"), after="", most=100) is None
 
 
 def test_commits_travel_in_both_directions_and_what_moved_on_twice_is_rescued(world, cluster):

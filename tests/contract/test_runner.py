@@ -56,23 +56,22 @@ def test_a_command_that_nobody_started_is_lost(bench):
     assert told(bench.cluster.advance(bench.project, "cmd_never", wait=0).outcome)[1] is Ending.LOST
 
 
-def test_no_exit_record_is_lost_and_never_a_success(bench, marker):
-    id = bench.sh(f": {marker}; echo here; exec sleep 600")
+def test_no_exit_record_is_lost_and_never_a_success(bench):
+    seconds = str(random.randrange(100_000, 1_000_000))
+    id = bench.sh(f"echo here; exec sleep {seconds}")
     bench.prints(id, b"here")
-    for pid, line in _pids():
+    for pid, line, _ in bench.place.processes():
         if id.encode() in line:  # the runner itself, all of its processes
-            _kill(pid)
+            bench.place.kill(pid)
     assert told(bench.ends(id).outcome)[1] is Ending.LOST
-    for pid, line in _pids():
-        if marker.encode() in line or b"sleep\x00600" in line:
-            _kill(pid)
+    assert bench.left(f"sleep\0{seconds}") == []
 
 
 @pytest.mark.parametrize("ignores", ["", "trap '' TERM; "])
 def test_what_a_killed_runner_left_is_ended_before_it_counts_as_lost(bench, marker, ignores):
     id = bench.sh(f"{ignores}echo here; (sleep 600; : {marker}) & while :; do sleep 0.1; done; : {marker}", grace_seconds=1)
     bench.prints(id, b"here")
-    _kill(int((bench.place.spool.path(id, "pid")).read_text().split()[0]))
+    bench.place.kill(bench.place.numbers(id)[0])
     assert told(bench.ends(id).outcome)[1] is Ending.LOST
     assert bench.left(marker) == []
 
@@ -80,30 +79,11 @@ def test_what_a_killed_runner_left_is_ended_before_it_counts_as_lost(bench, mark
 def test_what_runs_on_without_any_of_its_runner_is_ended_before_it_counts_as_lost(bench, marker):
     id = bench.sh(f"trap '' TERM; echo here; while :; do sleep 0.1; done; : {marker}")
     bench.prints(id, b"here")
-    runner, _, core, *_ = (bench.place.spool.path(id, "pid")).read_text().split()
-    _kill(int(core))
-    _kill(int(runner))
+    runner, _, core, *_ = bench.place.numbers(id)
+    bench.place.kill(core)
+    bench.place.kill(runner)
     assert told(bench.ends(id).outcome)[1] is Ending.LOST
     assert bench.left(marker) == []
-
-
-def _pids() -> list[tuple[int, bytes]]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    found.append((int(name), file.read()))
-            except OSError:
-                continue
-    return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 # what it is given
@@ -162,7 +142,7 @@ def test_a_secret_is_in_the_commands_environment_and_nowhere_else(bench, marker)
     secret = secrets.token_hex(16)
     id = bench.sh(f": {marker}; echo ready; read -r _ || :; echo $TOKEN", environment=(("TOKEN", secret),), stdin=True)
     bench.prints(id, b"ready")
-    for line, environment in bench.place.processes():
+    for _, line, environment in bench.place.processes():
         assert secret.encode() not in line
         if secret.encode() in environment:
             assert id.encode() not in line, "the runner has it in its environment"
@@ -188,19 +168,20 @@ def test_a_command_has_its_three_streams_and_no_descriptor_of_ours(bench):
 
 
 def test_t_exec_1_both_streams_are_exact_whatever_the_pieces(bench):
-    program = (
-        "import os, random, sys\n"
-        "r = random.Random(int(sys.argv[1]))\n"
-        "for _ in range(300):\n"
-        "    os.write(r.choice((1, 2)), r.randbytes(r.choice((1, 2, 3, 100, 4096, 65537))))\n"
-    )
+    def pieces(r):  # shell builtins alone: an image need not have more
+        return [(r.choice((1, 2)), r.randbytes(r.choice((1, 2, 3, 100, 4096)))) for _ in range(300)]
+
     seeds = [random.randrange(1 << 30) for _ in range(4)]
-    ids = [bench.start("python3", "-c", program, str(seed)) for seed in seeds]
+    ids = [bench.start("sh", stdin=True) for _ in seeds]
+    for seed, id in zip(seeds, ids, strict=True):
+        for stream, piece in pieces(random.Random(seed)):
+            bench.inputs[id].write(b"printf '%s' >&%d\n" % (b"".join(b"\\%03o" % byte for byte in piece), stream))
+        bench.inputs[id].finish()
     for seed, id in zip(seeds, ids, strict=True):
         assert told(bench.ends(id).outcome) == (0, Ending.EXITED), bench.err(id)[-300:]
-        r, want = random.Random(seed), {1: hashlib.sha256(), 2: hashlib.sha256()}
-        for _ in range(300):
-            want[r.choice((1, 2))].update(r.randbytes(r.choice((1, 2, 3, 100, 4096, 65537))))
+        want = {1: hashlib.sha256(), 2: hashlib.sha256()}
+        for stream, piece in pieces(random.Random(seed)):
+            want[stream].update(piece)
         assert hashlib.sha256(bench.out(id)).digest() == want[1].digest(), f"stdout, seed {seed}"
         assert hashlib.sha256(bench.err(id)).digest() == want[2].digest(), f"stderr, seed {seed}"
 
@@ -364,7 +345,7 @@ def test_a_limit_that_is_not_reached_leaves_nothing_behind(bench, marker):
     assert told(bench.ends(id).outcome) == (0, Ending.EXITED)
     assert bench.left(marker) == []
     end = time.monotonic() + 10
-    while (left := [line for line, _ in bench.place.processes() if line == b"sleep\0%d\0" % limit]) and time.monotonic() < end:
+    while (left := [line for _, line, _ in bench.place.processes() if line == b"sleep\0%d\0" % limit]) and time.monotonic() < end:
         time.sleep(0.02)
     assert left == []
 
@@ -391,9 +372,7 @@ def test_one_that_left_the_group_and_holds_the_streams_is_not_waited_for(bench, 
     try:
         assert told(bench.ends(id).outcome) == (2, Ending.EXITED)
     finally:
-        for pid, line in _pids():
-            if marker.encode() in line:
-                os.killpg(os.getpgid(pid), signal.SIGKILL)
+        bench.kill_all(marker)
 
 
 def test_t_exec_10_one_that_holds_a_stream_that_was_cut_is_not_waited_for(bench, marker):
@@ -403,9 +382,7 @@ def test_t_exec_10_one_that_holds_a_stream_that_was_cut_is_not_waited_for(bench,
         assert told(progress.outcome) == (2, Ending.EXITED)
         assert progress.outcome.truncated
     finally:
-        for pid, line in _pids():
-            if marker.encode() in line:
-                os.killpg(os.getpgid(pid), signal.SIGKILL)
+        bench.kill_all(marker)
 
 
 # stdin
@@ -453,7 +430,7 @@ def test_t_exec_12_a_break_of_stdin_never_looks_like_its_end(bench, marker):
     id = bench.sh(f"cat; echo it ended; : {marker}", stdin=True)
     bench.inputs[id].write(b"half")
     bench.prints(id, b"half")
-    os.close(bench.inputs[id]._pipe)  # what the kernel does to a caller that is killed
+    bench.place.cut(bench.inputs[id])
     assert told(bench.ends(id).outcome)[1] is Ending.STDIN
     assert bench.out(id) == b"half"
     assert bench.left(marker) == []

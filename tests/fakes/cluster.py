@@ -1,14 +1,18 @@
 """A cluster without processes: pods are dictionaries, and a handful of programs is played."""
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
+from rdev_cli.domain.resource import POD, Inventory, Owned
 from rdev_cli.ops import workspaces
 from rdev_cli.ports.cluster import Ran, Spool, Started
 from tests.fakes.forge import Commits, commit, history, pack
@@ -26,6 +30,9 @@ class Pod:
     marked: str | None = None  # the commit of the forge that it had last, None until its work tree is filled
     commits: Commits = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
+    uid: str = field(default_factory=lambda: secrets.token_hex(8))
+    born: datetime = field(default_factory=lambda: datetime.now(UTC))
+    version: int = 1
 
 
 @dataclass
@@ -67,6 +74,9 @@ class MemoryCluster:
         self._spool, self._installation = spool, installation
         self.pods: dict[str, Pod] = {}
         self.runs: dict[str, Run] = {}
+        self.planted: list[Owned] = []  # what stands there beside the pods
+        self.place, self.ahead = "memory", timedelta()  # which place it is, and how far its clock is ahead of the machine's
+        self.logs: list[bytes] = []  # lines that pods wrote themselves; none: they have no log
         self.trouble = Trouble()
 
     def ready(self) -> None:
@@ -103,6 +113,44 @@ class MemoryCluster:
     def delete_pod(self, project: Project) -> bool:
         with self.trouble.around("delete_pod"):
             return self._own(project) is not None and bool(self.pods.pop(project.pod))
+
+    # what belongs to somebody
+
+    def _things(self) -> list[Owned]:
+        pods = [
+            Owned(
+                kind=POD, name=name, namespace="rdev", uid=pod.uid, version=str(pod.version), installation=pod.owner["installation"],
+                project=pod.owner["name"], project_id=pod.owner["id"], created_at=pod.born,
+            )
+            for name, pod in self.pods.items()
+        ]  # fmt: skip
+        return [*pods, *self.planted]
+
+    def owned(self) -> Inventory:
+        with self.trouble.around("owned"):
+            mine = tuple(thing for thing in self._things() if thing.installation == self._installation)
+            return Inventory(place=self.place, installation=self._installation, at=datetime.now(UTC) + self.ahead, items=mine)
+
+    def others(self) -> Sequence[Owned]:
+        return [thing for thing in self._things() if thing.kind == POD and thing.installation != self._installation]
+
+    def remove(self, thing: Owned) -> bool:
+        with self.trouble.around("remove"), self.trouble.around(f"remove {thing.kind}"):
+            found = next((one for one in self._things() if (one.kind, one.name) == (thing.kind, thing.name)), None)
+            if found is None:
+                return False
+            if (found.uid, found.version) != (thing.uid, thing.version):
+                raise Conflict(f"{thing.name} is not what it was", hint="look at it again", code="CHANGED")
+            self.pods = {name: pod for name, pod in self.pods.items() if pod.uid != thing.uid}
+            self.planted = [one for one in self.planted if one.uid != thing.uid]
+            return True
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        with self.trouble.around("hand_over"):
+            found, new = self.pods.get(pod.name), {"installation": installation, "id": id, "name": project}
+            if found is None or found.owner not in ({"installation": pod.installation, "id": pod.project_id, "name": pod.project}, new):
+                raise Conflict(f"{pod.name} is not what it was", hint="look at it again", code="CHANGED")
+            found.owner, found.version = new, found.version + 1
 
     # commands
 
@@ -180,6 +228,14 @@ class MemoryCluster:
                     return Ran(code=3, stderr=b"")
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
+        lines = self.logs[int(after or "0") :]
+        if not self.logs:
+            return None
+        return PodLog(
+            project=project.name, pod=project.pod, log=b"".join(lines), next=str(len(self.logs)), ended=project.pod not in self.pods
+        )
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
         return 0, b""

@@ -115,7 +115,7 @@ def test_a_foreign_repository_of_the_same_name_is_never_touched(world):
 
 def test_whoever_lost_the_lease_undoes_nothing_of_the_one_who_took_it(world):
     """A process that was too slow finds out at its next write, and leaves everything to its successor."""
-    from rdev_cli.domain.operation import Lease
+    from rdev_cli.domain.lease import Lease
 
     class Slow(MemoryForge):
         def seed(self, project, files):
@@ -153,3 +153,29 @@ def test_a_source_that_does_not_answer_undoes_everything(world):
     assert (_left(world), world.store.find_project("shop")) == ([], None)
     _broken(world)
     assert projects.create(world, ProjectSpec(name="shop", source="there")).branch == "trunk"
+
+
+def test_t_gc_6_a_delete_attempts_everything_and_tells_of_each_thing_what_became_of_it(world, monkeypatch):
+    made = projects.create(world, ProjectSpec(name="shop"))
+    objects = [
+        {"kind": "Pod", "name": made.pod, "result": "deleted", "reason": ""},
+        {"kind": "NetworkPolicy", "name": made.pod, "result": "failed", "reason": "the cluster does not answer"},
+        {"kind": "PersistentVolumeClaim", "name": made.pod, "result": "absent", "reason": ""},
+    ]
+
+    def half(project):
+        raise Partial("not all of it is gone", left=(f"NetworkPolicy {made.pod}: the cluster does not answer",), objects=objects)
+
+    _broken(world, "delete_repository:before")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.cluster, "delete_pod", half)
+        with pytest.raises(Partial) as partial:
+            projects.delete(world, "shop")
+    _broken(world)
+    assert partial.value.left == (
+        f"pod: NetworkPolicy {made.pod}: the cluster does not answer",
+        "repository: delete_repository:before did not answer",
+    )
+    assert partial.value.context["objects"] == objects
+    projects.delete(world, "shop")
+    assert (_left(world), list(world.store.unfinished())) == ([], [])

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rdev_cli.domain.agent import Program
@@ -11,7 +11,10 @@ from rdev_cli.domain.agent import Program
 _SHOWN = Path("/usr")
 
 
-def find(agent: str, path: str, args: Sequence[str] = ()) -> Program | None:
+Finder = Callable[[str, str, Sequence[str]], Program | None]
+
+
+def find(agent: str, path: str, args: Sequence[str]) -> Program | None:
     """Return the program at a path, or of that name on PATH, with `args` behind it; None if it is not here."""
     found = shutil.which(os.path.expanduser(path))
     if found is None:
@@ -22,6 +25,11 @@ def find(agent: str, path: str, args: Sequence[str] = ()) -> Program | None:
         return Program(agent=agent, argv=(str(file), *args), paths=outside((file,)))
     # the interpreter by its own path: a sandbox's PATH need not lead to it, as `env node` would have it
     return Program(agent=agent, argv=(*interpreter, str(file), *args), paths=outside((Path(interpreter[0]), _package(file))))
+
+
+def of_image(agent: str, path: str, args: Sequence[str]) -> Program:
+    """Return the program as an image has it, at that path or of that name on its PATH; whether it is there is seen in a pod only."""
+    return Program(agent=agent, argv=(path, *args), paths=())
 
 
 def outside(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from rdev_cli.adapters.agents.finding import find
+from rdev_cli.adapters.agents.finding import Finder, find
 from rdev_cli.adapters.agents.reading import ANSWER_MAX, cost, count, document, inner, name, target, text
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
 
@@ -20,12 +20,12 @@ class OpenCode:
     version_flag = "--version"
     variables: tuple[str, ...] = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENROUTER_API_KEY", "GEMINI_API_KEY")
 
-    def __init__(self, path: str = "") -> None:
-        self._path = path
+    def __init__(self, path: str = "", *, find: Finder = find) -> None:
+        self._path, self._find = path, find
 
     def program(self) -> Program | None:
         """Return the program on this machine, None if it is not here."""
-        return find(self.name, self._path or "opencode")
+        return self._find(self.name, self._path or "opencode", ())
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:
         """Return the command line for a task; the prompt comes by stdin."""
@@ -56,7 +56,7 @@ class OpenCode:
         """Return what to type about its last words."""
         if not any(said in words.lower() for said in ("api key", "unauthorized", "authentication", "x-api-key")):
             return ""
-        return "set ANTHROPIC_API_KEY, or the key of the model's provider, in your environment, and try again"
+        return "rdev credential set ANTHROPIC_API_KEY (or the key of the model's provider), or export it; then try again"
 
     def parse(self, line: bytes) -> Sequence[AgentEvent]:
         """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises."""

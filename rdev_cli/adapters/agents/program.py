@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from rdev_cli.adapters.agents.finding import find
+from rdev_cli.adapters.agents.finding import Finder, find
 from rdev_cli.adapters.agents.reading import ANSWER_MAX, cost, count, document, name, text
 from rdev_cli.domain.agent import AgentEvent, AgentEventKind, AgentTask, Program
 
@@ -12,13 +12,13 @@ class AnyProgram:
 
     version_flag = ""
 
-    def __init__(self, name: str, path: str, *, args: Sequence[str], output: str, variables: Sequence[str]) -> None:
+    def __init__(self, name: str, path: str, *, args: Sequence[str], output: str, variables: Sequence[str], find: Finder = find) -> None:
         self.name, self.variables = name, tuple(variables)
-        self._path, self._args, self._lines = path, tuple(args), output == "lines"
+        self._path, self._args, self._lines, self._find = path, tuple(args), output == "lines", find
 
     def program(self) -> Program | None:
         """Return the program on this machine, None if it is not here."""
-        return find(self.name, self._path, self._args)
+        return self._find(self.name, self._path, self._args)
 
     def argv(self, program: Program, task: AgentTask) -> tuple[str, ...]:  # noqa: ARG002 -- the task is in its environment
         """Return its command line, the same for every task."""

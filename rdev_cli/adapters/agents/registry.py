@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rdev_cli.adapters.agents.claude_code import ClaudeCode
+from rdev_cli.adapters.agents.finding import Finder, find, of_image
 from rdev_cli.adapters.agents.opencode import OpenCode
 from rdev_cli.adapters.agents.program import AnyProgram
 from rdev_cli.adapters.shared.interpreter import interpreter
@@ -28,8 +29,14 @@ class Bundled:
         "ANTHROPIC_MODEL",
     )
 
+    def __init__(self, *, here: bool = True) -> None:
+        self._here = here
+
     def program(self) -> Program | None:
-        """Return the program, which is always here."""
+        """Return the program, which is always here; an image is given a small one, which only plays the demo."""
+        if not self._here:
+            text = Path(__file__).resolve().with_name("player.sh").read_text()
+            return Program(agent=self.name, argv=("/bin/sh", "-c", text, self.name), paths=())
         front, shown = interpreter()
         script = str(Path(__file__).resolve().with_name("bundled.py"))
         return Program(agent=self.name, argv=(*front, script), paths=(*shown, script))
@@ -61,16 +68,25 @@ BUILT_IN = ("claude", "opencode", "bundled")
 
 
 class KnownAgents:
-    """Every agent that rdev can run: those it knows, and those that the settings describe (agent name -> its entry there)."""
+    """Every agent that rdev can run: those it knows, and those that the settings describe (agent name -> its entry there).
 
-    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    `here`: their programs are this machine's, else an image's.
+    """
+
+    def __init__(self, settings: Mapping[str, Mapping[str, Any]], *, here: bool = True) -> None:
         def path(name: str) -> str:
             return str(settings.get(name, {}).get("path", ""))
 
-        agents: list[Agent] = [ClaudeCode(path("claude")), OpenCode(path("opencode")), Bundled()]
+        finder: Finder = find if here else of_image
+        agents: list[Agent] = [ClaudeCode(path("claude"), find=finder), OpenCode(path("opencode"), find=finder), Bundled(here=here)]
         agents += [
             AnyProgram(
-                name, path(name), args=entry.get("args", ()), output=entry.get("output", "lines"), variables=entry.get("variables", ())
+                name,
+                path(name),
+                args=entry.get("args", ()),
+                output=entry.get("output", "lines"),
+                variables=entry.get("variables", ()),
+                find=finder,
             )
             for name, entry in sorted(settings.items())
             if name not in BUILT_IN

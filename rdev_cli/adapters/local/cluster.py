@@ -15,7 +15,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from rdev_cli.adapters.local import sandbox
+from rdev_cli.adapters.local import owned, processes, sandbox
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports.cluster import Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
@@ -47,6 +49,9 @@ code=$(/bin/sh -c '
 ' rdev "$@" 4>&1 >&3 2>&5 3>&-)
 exit "${code:-125}"
 """
+
+
+_OWN_CAP = 1 << 40  # bytes that a short command of rdev's own may print: whoever takes them has a limit of its own
 
 
 class LocalInput:
@@ -90,6 +95,8 @@ class LocalCluster:
     `folder` is the context's state; `isolation` is `bubblewrap` or `none`; `shown` are host folders that
     sandboxes see read-only; `caller` is the environment of whoever runs rdev.
     """
+
+    here = True
 
     def __init__(self, folder: Path, *, installation: str, isolation: str, shown: Sequence[str], caller: Mapping[str, str]) -> None:
         self.folder = folder
@@ -151,10 +158,22 @@ class LocalCluster:
     def sweep(self, project: Project) -> None:
         for folder in self._spool.glob(f"run_{project.id[-8:]}_*"):
             end = time.monotonic() + GRACE + 1
-            while runner.alive(folder) and time.monotonic() < end:
-                runner.stop(folder, "cancelled")
+            while processes.alive(folder) and time.monotonic() < end:
+                processes.stop(folder, "cancelled")
                 time.sleep(0.05)
             remove_tree(folder)
+
+    def owned(self) -> Inventory:
+        return owned.inventory(self._pods, self._installation)
+
+    def others(self) -> Sequence[Owned]:
+        return owned.others(self._pods, self._installation)
+
+    def remove(self, thing: Owned) -> bool:
+        return owned.remove(self._pods, thing)
+
+    def hand_over(self, pod: Owned, *, installation: str, project: str, id: str) -> None:
+        owned.hand_over(self._pods, pod, installation=installation, project=project, id=id)
 
     # commands
 
@@ -252,8 +271,8 @@ class LocalCluster:
         folder, own = self._spool / id, self._own.get(id)
         end, nap = time.monotonic() + wait, 0.002
         while True:
-            if runner.overdue(folder):
-                runner.stop(folder, "timeout")
+            if processes.overdue(folder):
+                processes.stop(folder, "timeout")
             outcome = runner.outcome(folder)  # before the sizes: an exit record says that they are final
             sizes = runner.size(folder / "out"), runner.size(folder / "err")
             left = end - time.monotonic()
@@ -263,12 +282,12 @@ class LocalCluster:
                         own.wait()  # the pipe closes when all is written
                         own = None
                 else:
-                    if not runner.alive(folder) and not runner.outlived(folder):
+                    if not processes.alive(folder) and not processes.outlived(folder):
                         end = 0.0  # a last look, then it is lost
                     time.sleep(max(0.0, min(left, nap)))
                 nap = min(nap * 2, 0.04)
                 continue
-            if outcome is None and not runner.alive(folder) and not runner.outlived(folder):
+            if outcome is None and not processes.alive(folder) and not processes.outlived(folder):
                 outcome = runner.outcome(folder) or Outcome(code=-1, ending=Ending.LOST)
                 sizes = runner.size(folder / "out"), runner.size(folder / "err")
             if outcome is not None:
@@ -286,18 +305,19 @@ class LocalCluster:
                 process.stdin.close()
 
     def stop(self, project: Project, id: str, reason: str) -> None:  # noqa: ARG002
-        runner.stop(self._spool / id, reason)
+        processes.stop(self._spool / id, reason)
 
     def signal(self, project: Project, id: str, number: int) -> None:  # noqa: ARG002
-        runner.signal_group(self._spool / id, signal.Signals(number))
+        processes.signal_group(self._spool / id, signal.Signals(number))
 
     def run(
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
         id = f"run_{project.id[-8:]}_{os.urandom(8).hex()}"
         launch = Launch(
-            id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), network=self._isolation == "none"
-        )
+            id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), network=self._isolation == "none",
+            cap=_OWN_CAP,
+        )  # fmt: skip
         folder = self._spool / id
         try:
             started = self.start(project, launch)
@@ -306,8 +326,12 @@ class LocalCluster:
                     if not started.input.write(chunk):
                         break
                 started.input.finish()
-            progress = self.advance(project, id, wait=0)
-            while progress.outcome is None:  # its limit ends it
+            told, progress = 0, self.advance(project, id, wait=0)
+            while True:
+                told += self._pour(folder, told, stdout)
+                if progress.outcome is not None:
+                    break
+                # its limit ends it
                 progress = self.advance(project, id, after=(progress.stdout, progress.stderr), wait=timeout)
             errors = runner.read(folder / "err", 0, 1 << 16)
             if progress.outcome.ending is not Ending.EXITED:
@@ -316,16 +340,23 @@ class LocalCluster:
                     hint="rdev doctor looks for the cause",
                     said=errors.decode(errors="replace")[-500:],
                 )
-            if stdout is not None:
-                with (folder / "out").open("rb") as spooled:
-                    while chunk := spooled.read(1 << 20):
-                        stdout.write(chunk)
             return Ran(code=progress.outcome.code, stderr=errors)
         finally:
             if id in self._own:  # cut off: it must not go on in a folder that is gone
-                runner.stop(folder, "cancelled")
+                processes.stop(folder, "cancelled")
                 self._forget(id)
             remove_tree(folder)
+
+    def _pour(self, folder: Path, offset: int, into: BinaryIO | None) -> int:
+        """Hand on what a stream holds from an offset on; return how much that was."""
+        done = 0
+        while into is not None and (chunk := runner.read(folder / "out", offset + done, 1 << 20)):
+            into.write(chunk)
+            done += len(chunk)
+        return done
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:  # noqa: ARG002
+        return None  # a folder writes nothing
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
         from rdev_cli.adapters.local.probe import attempt  # noqa: PLC0415 -- only doctor needs it

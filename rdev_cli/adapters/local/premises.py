@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rdev_cli.adapters.shared import runner
+from rdev_cli.adapters.local import processes
 from rdev_cli.adapters.shared.files import remove_tree
 from rdev_cli.domain.command import GRACE
 from rdev_cli.domain.errors import Unavailable
@@ -22,7 +22,7 @@ _NAMES = {
     PartKind.OUTPUT: re.compile(r"(cmd|run)_[0-9a-z_]+"),
     PartKind.REPOSITORY: re.compile(r"[a-z][-a-z0-9]*\.git|\.(new|old)-prj_[0-9a-z]+"),
     PartKind.STATE: re.compile(
-        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|vault\.(json|key|lock)|\.vault\.(json|key)\.[0-9]+\.part"
+        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|vault\.(json|key|lock)|\.vault\.(json|key)\.[0-9]+\.part"
     ),
     PartKind.CACHE: re.compile(r".+\.json|\..+\.json\.[0-9]+\.part"),
     PartKind.CONFIG: re.compile(r"config\.yaml|\.config\.yaml\.[0-9]+\.part"),
@@ -73,7 +73,7 @@ class LocalPremises:
 
     def _part(self, path: Path, kind: PartKind, context: str) -> Part:
         foreign = self._foreign(path, kind)
-        running = not foreign and kind is PartKind.OUTPUT and runner.alive(path)
+        running = not foreign and kind is PartKind.OUTPUT and processes.alive(path)
         try:
             age = time.time() - os.lstat(path).st_mtime
         except FileNotFoundError:
@@ -103,9 +103,9 @@ class LocalPremises:
             return "" if kind is PartKind.POD else "it has no mark of rdev"
         except (OSError, ValueError, KeyError, TypeError):
             return "its mark cannot be read"
-        return "" if whose == self._installation() else "it belongs to another installation"
+        return "" if whose == self.installation() else "it belongs to another installation"
 
-    def _installation(self) -> str:
+    def installation(self) -> str:
         try:
             return (self._state / "installation").read_text(errors="replace").strip()
         except OSError:
@@ -117,9 +117,9 @@ class LocalPremises:
 
     def end(self, running: Sequence[Part]) -> Sequence[Part]:
         for part in running:
-            runner.stop(Path(part.path), "cancelled")
+            processes.stop(Path(part.path), "cancelled")
         end, left = time.monotonic() + GRACE + 5.0, list(running)
-        while left := [part for part in left if runner.alive(Path(part.path))]:
+        while left := [part for part in left if processes.alive(Path(part.path))]:
             if time.monotonic() > end:
                 break
             time.sleep(0.05)
@@ -136,6 +136,20 @@ class LocalPremises:
                 path.unlink(missing_ok=True)
         except OSError as e:
             raise Unavailable(f"cannot remove {path}: {e.strerror}", hint=f"rm -r {shlex.quote(str(path))}", path=str(path)) from e
+
+    def note(self, context: str, line: str) -> str:
+        path = self._state / context / "removed.jsonl"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(f"{line}\n")
+                file.flush()
+                os.fsync(fd)
+        except OSError as e:
+            raise Unavailable(
+                f"cannot write {path}: {e.strerror}", hint="make room or give the right to write there", path=str(path)
+            ) from e
+        return str(path)
 
     def tidy(self) -> None:
         contexts = [path for path in _entries(self._state) if not os.path.islink(path) and path.is_dir()]

@@ -76,6 +76,23 @@ def m004_agents(db: Database) -> None:
     db.execute("alter table projects add column model text not null default ''")
 
 
+@steps()
+def m005_orphans(db: Database) -> None:
+    """Which projects have gone, whoever removed their record, and since when things of theirs are seen without one."""
+    db.execute("create table departed (id text primary key) strict")
+    db.execute("create trigger project_departs after delete on projects begin insert or ignore into departed values (old.id); end")
+    db.execute(
+        "create table orphans (place text not null, uid text not null, there text not null, here text not null,"
+        " primary key (place, uid)) strict"
+    )
+
+
+@steps()
+def m006_causes(db: Database) -> None:
+    """What befell a command's pod."""
+    db.execute("alter table commands add column cause text not null default ''")
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

@@ -13,7 +13,7 @@ from rdev_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from rdev_cli.adapters.sqlite.database import Database
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
+    from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
     from rdev_cli.ports.timing import Clock
 
@@ -71,7 +72,7 @@ class SqliteWriting(Leases):
         self._connection.execute("delete from credentials where name = ?", [name])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
-        from rdev_cli.domain.event import link  # noqa: PLC0415 -- whoever only reads needs no hash
+        from rdev_cli.domain.chain import link  # noqa: PLC0415 -- whoever only reads needs no hash
 
         seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         at, body = self._clock.now(), plain(data)
@@ -111,12 +112,27 @@ class SqliteWriting(Leases):
         else:
             self._connection.execute("update operations set state = ? where id = ?", [state.value, operation])
 
+    def mark(self, place: str, things: Collection[str], now: Mark) -> None:
+        gone = _marks(self._connection, place).keys() - set(things)
+        self._connection.executemany("delete from orphans where place = ? and uid = ?", [(place, uid) for uid in gone])
+        self._connection.execute("delete from orphans where place <> ?", [place])
+        self._connection.executemany(
+            "insert or ignore into orphans values (?, ?, ?, ?)", [(place, uid, stamp(now.there), stamp(now.here)) for uid in things]
+        )
+
     def remember(self, key: str, fingerprint: str, answer: str) -> None:
         self._connection.execute("delete from idempotency where until < ?", [self.now()])
         kept = self._connection.execute("select 1 from idempotency where key = ?", [key]).fetchone()
         if kept is not None:
             raise Conflict("another request used this idempotency key", hint="ask again: the first answer is given", code="KEY_USED")
         self._connection.execute("insert into idempotency values (?, ?, ?, ?)", [key, fingerprint, answer, self.now() + 86400])
+
+
+def _marks(connection: sqlite3.Connection, place: str) -> Mapping[str, Mark]:
+    from rdev_cli.domain.resource import Mark  # noqa: PLC0415 -- the rare case
+
+    rows = connection.execute("select uid, there, here from orphans where place = ?", [place])
+    return {uid: Mark(there=moment(there), here=moment(here)) for uid, there, here in rows}
 
 
 def _parsed(connection: sqlite3.Connection, command: str) -> int:
@@ -250,6 +266,15 @@ class SqliteStore:
             id=id, kind=kind, subject=about, state=OperationState(state), spec=json.loads(spec), actor=actor, created_at=moment(created),
             steps=tuple((name, StepState(how)) for name, how in steps),
         )  # fmt: skip
+
+    def known(self) -> Known:
+        from rdev_cli.adapters.sqlite.siblings import known  # noqa: PLC0415 -- the rare case
+
+        return known(self._database)
+
+    def marks(self, place: str) -> Mapping[str, Mark]:
+        with self._database.reading() as connection:
+            return _marks(connection, place)
 
     def recall(self, key: str) -> tuple[str, str] | None:
         with self._database.reading() as connection:

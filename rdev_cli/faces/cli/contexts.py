@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.face import checked, does, hand, noun, say
+from rdev_cli.faces.cli.face import Misused, checked, confirm, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import contexts
 
@@ -14,6 +15,15 @@ app = noun("Contexts: named places to work, and the settings in force.")
 
 def _named(value: str) -> None:
     name_rule(value, "context name")
+
+
+def _set(value: str) -> str:
+    if "=" in value:
+        raise Misused(
+            "the context comes first, and what is set is an option",
+            "rdev context set local --agent NAME; rdev context set --help shows what can be set",
+        )
+    return name_rule(value, "context name")
 
 
 def _agent(value: str) -> None:
@@ -51,10 +61,70 @@ def use(ctx: typer.Context, name: Name) -> None:
     show(ctx, contexts.use(hand(ctx).world(), name))
 
 
-@does(app, "set", contexts.set_, epilog="rdev context set local --agent-path claude=~/bin/claude --show /opt/go")
+@does(app, "test", contexts.prove)
+def prove(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The context; the current one by default.", callback=checked(_named))
+    ] = None,
+) -> None:
+    here = hand(ctx)
+    found = contexts.prove(here.world(context=name) if name else here.world())
+    show(ctx, found)
+    if any(check.verdict is Verdict.FAILED for check in found):
+        raise typer.Exit(9)
+
+
+@does(app, "remove", contexts.remove)
+def remove(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False, callback=checked(_named))],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    world = hand(ctx).world(context=name)
+    confirm(ctx, f"Forget the context {name}?", yes=yes)
+    gone = contexts.remove(world, name)
+    say(f"what was kept of {name} on this machine stays in {world.settings.folders.state / name}")
+    show(ctx, gone)
+
+
+@does(
+    app,
+    "set",
+    contexts.set_,
+    epilog="rdev context set lab --kubeconfig ~/.kube/config --namespace rdev --image registry.example.org/claudebox:1",
+)
 def set_(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False, callback=_set)],
+    kubeconfig: Annotated[
+        str | None, typer.Option("--kubeconfig", metavar="PATH", help="The cluster, as kubectl knows it; KUBECONFIG by default.")
+    ] = None,
+    kube_context: Annotated[
+        str | None, typer.Option("--kube-context", metavar="KUBE-CONTEXT", help="The context in that file; the one current there now.")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", metavar="NAMESPACE", help="The namespace of the pods.")] = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="The image of the pods.")] = None,
+    pull_policy: Annotated[
+        str | None, typer.Option("--pull-policy", metavar="POLICY", help="IfNotPresent (default), Always or Never.")
+    ] = None,
+    egress: Annotated[
+        str | None, typer.Option("--egress", metavar="CLASS", help="What pods reach: internet (default), providers or none.")
+    ] = None,
+    storage_class: Annotated[
+        str | None, typer.Option("--storage-class", metavar="CLASS", help="Where work trees are kept; the cluster's default.")
+    ] = None,
+    cpu: Annotated[str | None, typer.Option("--cpu", metavar="CORES", help="The most that a pod may use (2).")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="The most that a pod may use (4Gi).")] = None,
+    root: Annotated[bool | None, typer.Option("--root/--no-root", help="Commands run as root in their pod.")] = None,
+    allow_weaker: Annotated[
+        bool | None,
+        typer.Option("--allow-weaker/--no-allow-weaker", help="Work on a cluster that does not enforce network policies, too."),
+    ] = None,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--allow-plugin", metavar="PROGRAM", help="A login program of the kubeconfig that may run; again for more."),
+    ] = None,
     isolation: Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")] = None,
     shown: Annotated[
         list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")
@@ -86,20 +156,20 @@ def set_(
         str | None, typer.Option("--vault", metavar="KIND", help="Where credentials are kept: auto, keyring, file or passphrase.")
     ] = None,
 ) -> None:
-    values: dict[str, str] = {}
-    if isolation is not None:
-        values["isolation"] = isolation
-    if agent is not None:
-        values["agent"] = agent
-    if vault is not None:
-        values["vault"] = vault
+    given = {
+        "isolation": isolation, "agent": agent, "vault": vault, "kubeconfig": kubeconfig, "kube_context": kube_context, "namespace": namespace,
+        "image": image, "pull_policy": pull_policy, "egress": egress, "storage_class": storage_class, "cpu": cpu, "memory": memory,
+        "root": None if root is None else str(root).lower(), "allow_weaker": None if allow_weaker is None else str(allow_weaker).lower(),
+        "exec_plugins": "\n".join(plugins) if plugins else None,
+    }  # fmt: skip
+    values = {key: value for key, value in given.items() if value is not None}
     if shown:
         values["show"] = "\n".join(shown)
-    for given, flag in (
+    for pairs, flag in (
         (agent_path, "path"), (agent_output, "output"), (agent_args, "args"), (agent_variables, "variables"), (agent_model, "model"),
         (agent_tools, "tools"), (agent_env, "env"),
     ):  # fmt: skip
-        for pair in given or []:
+        for pair in pairs or []:
             key, equals, value = pair.partition("=")
             who, dot, variable = key.partition(".")
             if not equals or not value or (flag == "env") != bool(dot):

@@ -49,8 +49,12 @@ def create(
 
 
 @does(app, "list", projects.list_)
-def list_(ctx: typer.Context) -> None:
-    show(ctx, projects.list_(hand(ctx).world()), empty="no projects yet; make one: rdev project create NAME")
+def list_(
+    ctx: typer.Context,
+    all_: Annotated[bool, typer.Option("--all", help="Those of others too whose pods stand in the same place.")] = False,
+) -> None:
+    world, none = hand(ctx).world(), "no projects yet; make one: rdev project create NAME"
+    show(ctx, projects.found(world) if all_ else projects.list_(world), empty=none)
 
 
 @does(app, "show", projects.show)
@@ -79,6 +83,29 @@ def sync(ctx: typer.Context, project: Some = None, timeout: Wait = None) -> None
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
     show(ctx, projects.sync(here.world(), one(ctx, project)))
+
+
+@does(app, "adopt", projects.adopt, epilog="rdev project list --all · rdev project adopt shop · rdev project adopt rdev-shop-1a2b3c4d")
+def adopt(
+    ctx: typer.Context,
+    project: Annotated[str, typer.Argument(metavar="NAME", help="The project's name, or its pod's.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+    timeout: Wait = None,
+) -> None:
+    here = hand(ctx)
+    here.options["wait_seconds"] = duration(timeout, "timeout")
+    world = here.world()
+    plan = projects.plan_adopt(world, project)
+    if dry_run:
+        show(ctx, plan)
+        return
+    confirm(ctx, f"{plan.would[:1].upper()}{plan.would[1:]}, into context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
+    here.standing = f"{plan.project} may be half taken over: rdev project adopt {plan.project} goes on"
+    made = projects.adopt(world, project)
+    if here.human:
+        say(f"{made.name} is a project here; clone it: git clone {made.repository}")
+    show(ctx, made)
 
 
 @does(app, "delete", projects.delete)

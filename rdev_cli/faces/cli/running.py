@@ -5,7 +5,7 @@ import sys
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import Command, CommandKind, ExecSpec, status
+from rdev_cli.domain.command import Command, CommandKind, ExecSpec, befell, status
 from rdev_cli.faces.cli.face import Hand, say, write
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands
@@ -21,7 +21,9 @@ _SAYS = {
 def tell(command: Command) -> None:
     """Say beside the output what it does not show: why the command did not simply exit, and that bytes of it are missing."""
     if command.reason in _SAYS:
-        say(f"rdev: {command.id}: {_SAYS[command.reason]}")
+        say(f"rdev: {command.id}: {befell(command) or _SAYS[command.reason]}")
+    elif command.cause:
+        say(f"rdev: {command.id}: {befell(command)}")
     if command.truncated:
         say(f"rdev: {command.id}: its output was cut: a stream is kept up to 2 GiB, and only while there is room on the disk")
 

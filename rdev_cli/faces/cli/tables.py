@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
-    from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
+    from rdev_cli.domain.files import Copied
+    from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
+    from rdev_cli.domain.standing import ProjectStatus, ProjectSync
 
     Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]
@@ -134,11 +136,16 @@ def _command(value: Command) -> Pairs:
     tokens = f"{value.input_tokens} in, {value.output_tokens} out" if value.input_tokens or value.output_tokens else ""
     return [
         ("id", value.id), ("project", value.project), ("kind", value.agent or value.kind.value), ("command", _line(value.argv)),
-        ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason),
+        ("state", value.state.value), ("exit code", "" if value.exit_code is None else str(value.exit_code)), ("reason", value.reason), ("cause", value.cause),
         ("started", ago(value.created_at)), ("took", _took(value)), ("output", f"{value.stdout_bytes} bytes, {value.stderr_bytes} on stderr{', cut' if value.truncated else ''}"),
         ("commit", value.commit[:10]), ("delivered to", value.delivered), ("tokens", tokens),
         ("cost", f"{value.cost_usd:.4f} USD" if value.cost_usd else ""), ("model", value.model), ("by", value.actor),
     ]  # fmt: skip
+
+
+def _plain(setting: object) -> str:
+    words = {True: "yes", False: "no"}
+    return "; ".join(setting) if isinstance(setting, list) else words[setting] if isinstance(setting, bool) else str(setting)
 
 
 def _context(value: Context) -> Pairs:
@@ -149,7 +156,8 @@ def _context(value: Context) -> Pairs:
     ]
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
-        *(("" if at else "show", path) for at, path in enumerate(value.show)), *agents,
+        *(("" if at else "show", path) for at, path in enumerate(value.show)),
+        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), *agents,
     ]  # fmt: skip
 
 
@@ -158,10 +166,24 @@ def _credential(value: Credential) -> Pairs:
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
 
 
+def _whose(value: Any) -> str:
+    words = {"here": "this context's", "context": "another context's", "nobody": "of this installation, without a record"}
+    return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
+
+
+def _copied(value: Copied) -> Pairs:
+    folders = f" and {value.folders} folders" if value.folders else ""
+    return [
+        ("copied", f"{value.files} files{folders}, {sized(value.bytes)}"),
+        ("to", value.here if value.out else f"{value.project}:{value.path}"),
+        ("left out", str(value.skipped_count) if value.skipped_count else ""),
+    ]
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
-    "ProjectSync": _sync, "Credential": _credential,
+    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied,
 }  # fmt: skip
 
 
@@ -231,6 +253,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CURRENT", False, lambda c: "*" if c.current else ""),
         ("RUNTIME", False, lambda c: c.runtime),
         ("ISOLATION", False, lambda c: c.isolation),
+        ("NAMESPACE", False, lambda c: str(c.cluster.get("namespace", ""))),
     ),
     "Credential": (
         ("NAME", False, lambda c: c.name),
@@ -245,6 +268,23 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CONTEXT", False, lambda h: h.context),
         ("SIZE", False, lambda h: sized(h.bytes) if h.bytes else ""),
         ("NAME", False, lambda h: h.name + (f" ({h.reason})" if h.reason else "")),
+    ),
+    "ProjectFound": (
+        ("NAME", False, lambda p: p.name or "-"),
+        ("STATE", False, lambda p: p.state or "-"),
+        ("WHOSE", False, _whose),
+        ("CREATED", False, lambda p: ago(p.created_at)),
+        ("POD", False, lambda p: p.pod),
+    ),
+    "Orphan": (
+        ("STATE", False, lambda o: o.state.value),
+        ("KIND", False, lambda o: o.kind),
+        ("NAME", False, lambda o: o.name),
+        ("PROJECT", False, lambda o: o.project or "-"),
+        ("AGE", False, lambda o: spoken(o.age_seconds)),
+        ("NAMESPACE", True, lambda o: o.namespace),
+        ("UID", True, lambda o: o.uid),
+        ("REASON", False, lambda o: o.reason),
     ),
     "SchemaEntry": (("NAME", False, lambda s: s.name), ("WHAT", False, lambda s: s.what)),
     "Check": (

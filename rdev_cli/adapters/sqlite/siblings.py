@@ -1,0 +1,41 @@
+"""The states of the other contexts, which may work in the same place under the same installation's id: read, never written."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from rdev_cli.adapters.sqlite.database import PATIENCE, Database, trouble
+from rdev_cli.domain.resource import Known
+
+
+def known(database: Database) -> Known:
+    """Return which projects this state and those beside it know, and which they knew; Unavailable if one of them cannot be read."""
+    with database.reading() as connection:
+        here = {id for (id,) in connection.execute("select id from projects where state = 'ready'")}
+        recorded, departed = _of(connection)
+    for path in _beside(database.path):
+        try:
+            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE, isolation_level=None)
+            try:
+                more, gone = _of(connection)
+            finally:
+                connection.close()
+        except sqlite3.Error as e:
+            raise trouble(e, path) from e
+        recorded |= more
+        departed |= gone
+    return Known(recorded=recorded, here=here, departed=departed)
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    for folder in sorted(path.parent.parent.iterdir()):
+        other = folder / path.name
+        if folder != path.parent and other.exists():
+            yield other
+
+
+def _of(connection: sqlite3.Connection) -> tuple[set[str], set[str]]:
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    recorded = {id for (id,) in connection.execute("select id from projects")} if version else set()
+    departed = {id for (id,) in connection.execute("select id from departed")} if version >= 5 else set()
+    return recorded, departed
