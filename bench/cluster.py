@@ -176,6 +176,9 @@ def main() -> int:
         api.delete(f"/api/v1/namespaces/{NAMESPACE}", uid=uid)
         api.close()
     page = report(measured, options.n, busy).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
+    written = options.to.read_text() if options.to.exists() else ""
+    if "## Why" in written:  # what people wrote below the table stays
+        page += "\n## Why" + written.partition("## Why")[2]
     options.to.write_text(page)
     print(page)
     return 0 if all(row.kept for row in measured) else 1
