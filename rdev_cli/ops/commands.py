@@ -131,8 +131,10 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
         if world.cluster.pod_present(project):
             return ()  # somebody else made it while this one waited
         world.cluster.ensure_pod(project)
-        workspaces.bring_in(world, project, fresh=True)
-    return (f"the pod of {project.name} was gone; it was made again from the repository",)
+        kept = world.cluster.pod_present(project)  # then its work tree outlived it
+        if not kept:
+            workspaces.bring_in(world, project, fresh=True)
+    return (f"the pod of {project.name} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
 
 
 @operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)

@@ -40,6 +40,8 @@ def create(world: World, spec: ProjectSpec) -> Project:
             _same(found, spec)
             if found.state is ProjectState.READY:
                 return found
+        if found is None:
+            world.cluster.ready()  # where nothing can be made, nothing is recorded that would have to be undone
         project = found or _fresh(world, spec)
         unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
         intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})

@@ -41,7 +41,7 @@ def changed(
     for key, value in context.items():
         valid(key, value)
     fits(name, context)
-    if not here and "kube_context" not in context:
+    if not here and ("kube_context" not in context or {"kube_context", "exec_plugins"} & set(values)):
         _pin(context, environ)
     agents = {*BUILT_IN, *context.get("agents", {})}
     if context.get("agent", "claude") not in agents:
@@ -57,7 +57,8 @@ def _pin(context: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Keep the context that is current in the kubeconfig now: what kubectl is told later must not lead rdev into another cluster."""
     from rdev_cli.adapters.kubernetes.kubeconfig import load  # noqa: PLC0415 -- only where a cluster is named
 
-    found = load(environ, file=context.get("kubeconfig", ""), plugins=context.get("exec_plugins", ())).context
+    of = context.get
+    found = load(environ, file=of("kubeconfig", ""), context=of("kube_context", ""), plugins=of("exec_plugins", ())).context
     if found:  # inside a pod there is none
         context["kube_context"] = found
 

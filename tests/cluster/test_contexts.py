@@ -35,7 +35,9 @@ def test_a_context_on_a_cluster_is_proved_from_inside_and_leaves_nothing(there, 
 
 def test_doctor_measures_the_same_and_asks_each_agent_in_the_image(there):
     found = checks(there("doctor", "-o", "json"))
-    assert {found[name]["verdict"] for name in ("cluster.egress", "cluster.ingress", "cluster.hardening", "agent.claude", "agent.bundled")} == {"ok"}
+    assert {
+        found[name]["verdict"] for name in ("cluster.egress", "cluster.ingress", "cluster.hardening", "agent.claude", "agent.bundled")
+    } == {"ok"}
     assert "Claude Code" in found["agent.claude"]["found"]
 
 
@@ -56,7 +58,7 @@ def test_a_cluster_that_does_not_answer_is_said_so(there, tmp_path):
     assert (ran.returncode, error(ran)["code"]) == (6, "CLUSTER_UNREACHABLE")
 
 
-def test_T_KUBE_4_another_cluster_behind_the_same_context_is_refused(there, home, left):
+def test_t_kube_4_another_cluster_behind_the_same_context_is_refused(there, home, left):
     assert there("context", "test").returncode == 0
     kept = Path(home["XDG_STATE_HOME"]) / "rdev" / "lab" / "cluster.json"
     kept.write_text(json.dumps({"cluster": "00000000-0000-0000-0000-000000000000"}))
@@ -66,7 +68,7 @@ def test_T_KUBE_4_another_cluster_behind_the_same_context_is_refused(there, home
     assert left() == []
 
 
-def test_T_KUBE_4_the_kubeconfigs_current_context_is_kept_as_it_was_when_it_was_set(there, tmp_path):
+def test_t_kube_4_the_kubeconfigs_current_context_is_kept_as_it_was_when_it_was_set(there, tmp_path):
     text = Path(lab.needed("RDEV_TEST_KUBECONFIG")).read_text()
     file = tmp_path / "config"
     file.write_text(text)
@@ -82,7 +84,7 @@ def test_an_image_without_git_fails_the_test_and_says_what_to_type(there):
     assert (ran.returncode, image["verdict"], "git" in image["found"], "--image" in image["hint"]) == (9, "failed", True, True)
 
 
-def test_T_K8S_6_a_policy_that_is_not_in_force_is_measured_and_refused_unless_allowed(there, kubectl, left):
+def test_t_k8s_6_a_policy_that_is_not_in_force_is_measured_and_refused_unless_allowed(there, kubectl, left):
     """Policies add up, so one that opens everything is to a pod what a network plugin is that ignores them."""
     kubectl("apply", "-f", "-", stdin=OPEN.encode())
     try:
@@ -120,7 +122,7 @@ def restricted(kubectl, namespace, tmp_path):
     return file
 
 
-def test_T_K8S_8_the_main_job_needs_no_more_than_the_shipped_role(there, restricted, left):
+def test_t_k8s_8_the_main_job_needs_no_more_than_the_shipped_role(there, restricted, left):
     assert there("context", "set", "lab", "--kubeconfig", str(restricted)).returncode == 0
     ran = there("context", "test", "-o", "json")
     assert ran.returncode == 0, ran.stdout
@@ -131,13 +133,14 @@ def test_T_K8S_8_the_main_job_needs_no_more_than_the_shipped_role(there, restric
     assert left() == []
 
 
-def test_T_K8S_8_a_right_that_is_missing_is_named(there, restricted, kubectl, namespace, tmp_path):
+def test_t_k8s_8_a_right_that_is_missing_is_named(there, restricted, kubectl, namespace, tmp_path, request):
     role = kubectl("get", "role", "rdev", "-o", "json")
     text = RBAC.read_text()
     assert "*" not in re.sub("#.*", "", text)
     assert not {"secrets", "nodes", "nodes/proxy", "ClusterRole"} & set(re.findall(r"[A-Za-z/]+", re.sub("#.*", "", text)))
     api = lab.api(kubeconfig.load(os.environ, file=str(restricted)))
     cluster = lab.cluster(tmp_path, namespace, over=api)
+    request.addfinalizer(api.close)
     for group, resource, verb in probe.RIGHTS:
         rules = [
             {**rule, "resources": [one], "verbs": [v for v in rule["verbs"] if (group, resource, verb) != (rule["apiGroups"][0], one, v)]}

@@ -58,6 +58,8 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("context", "view"): "setting-list",
     ("context", "use"): "context",
     ("context", "set"): "context",
+    ("context", "test"): "check-list",
+    ("context", "remove"): "context",
     ("gc",): "orphan-list",
     ("doctor",): "check-list",
     ("schema",): "schema-list",

@@ -45,6 +45,15 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "SHELL": (2,),
     "-": (2,),
     "FILE|-": (2, 3, 4, 6),
+    "PATH": (2, 3),
+    "KUBE-CONTEXT": (2, 3),
+    "NAMESPACE": (2,),
+    "IMAGE": (2,),
+    "POLICY": (2,),
+    "CLASS": (2,),
+    "CORES": (2,),
+    "SIZE": (2,),
+    "PROGRAM": (2,),
     "DURATION|DATE": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there

@@ -29,7 +29,7 @@ class Bundled:
         "ANTHROPIC_MODEL",
     )
 
-    def __init__(self, *, here: bool) -> None:
+    def __init__(self, *, here: bool = True) -> None:
         self._here = here
 
     def program(self) -> Program | None:

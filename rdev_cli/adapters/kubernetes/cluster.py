@@ -154,6 +154,7 @@ class KubernetesCluster:
         return made
 
     def delete_pod(self, project: Project) -> bool:
+        self.identity  # noqa: B018 -- that nothing of it is in another cluster says nothing
         self._seen.pop(project.pod, None)
         there = owned.undeploy(self.api, self.namespace, self.installation, project)
         self._commands.sweep(project)

@@ -33,8 +33,8 @@ _IDLE = "exec 3<&0; trap 'exit 0' TERM INT; while :; do cat <&3 & wait $!; sleep
 # documentation, benchmarks, multicast, reserved. https://www.iana.org/assignments/iana-ipv4-special-registry
 _PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
 _CLOSED4 = ("0.0.0.0/8", *_PRIVATE, "127.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "224.0.0.0/3")
-# beside them what carries IPv4 addresses inside: NAT64, 6to4
-_CLOSED6 = ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8")
+# Of IPv6 only global unicast is public at all; closed in it: protocol assignments, documentation, and 6to4, which carries IPv4 addresses inside.
+_PUBLIC6, _CLOSED6 = "2000::/3", ("2001::/23", "2001:db8::/32", "2002::/16")
 _NODE_LOCAL_DNS = "169.254.20.10/32"  # https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/
 
 
@@ -82,7 +82,7 @@ def policy(name: str, marks: Mapping[str, str], egress: str) -> Manifest:
     public: Manifest = {
         "to": [
             {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(_CLOSED4)}},
-            {"ipBlock": {"cidr": "::/0", "except": list(_CLOSED6)}},
+            {"ipBlock": {"cidr": _PUBLIC6, "except": list(_CLOSED6)}},
         ]
     }
     return {

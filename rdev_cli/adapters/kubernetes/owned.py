@@ -33,6 +33,7 @@ _KEEPERS = (
     "argocd.argoproj.io/instance",
     "argocd.argoproj.io/tracking-id",
 )
+_OWNERSHIP = (f"{LABEL}installation", f"{LABEL}id")
 _NAP = 0.1  # seconds between two looks whether something is gone
 
 
@@ -54,13 +55,8 @@ def others(api: Api, namespace: str, installation: str) -> list[Owned]:
 def remove(api: Api, thing: Owned) -> bool:
     """Remove a thing as it was seen, a pod to its end; False if it is gone, Conflict CHANGED if it is another or was changed."""
     path = _path(thing)
-    try:
-        if not api.delete(path, uid=thing.uid, version=thing.version):
-            return False
-    except Conflict:
-        if _gone(api, path, thing.uid):
-            return False
-        raise
+    if not api.delete(path, uid=thing.uid, version=thing.version):
+        return False
     if thing.kind == POD:
         _wait(api, path, thing.uid)  # what it holds, and what keeps it in bounds, goes after it
     return True
@@ -111,26 +107,44 @@ def hand_over(api: Api, pod: Owned, *, installation: str, project: str, id: str)
     Conflict CHANGED if the pod's marks are neither those that `pod` names nor the new ones.
     """
     old, new = (pod.installation, pod.project_id), (installation, id)
-    found = api.get(_path(pod))
-    if found["metadata"]["uid"] != pod.uid or _marks(found) not in (old, new):
-        raise Conflict(f"{pod.name} is not what it was any more", hint="look at it again", code="CHANGED", pod=pod.name)
-    marks = {f"{LABEL}project": "true", f"{LABEL}name": project, f"{LABEL}installation": installation, f"{LABEL}id": id}
+    found = _marked(api, pod, old, new)
+    marks = {f"{LABEL}{key}": value for key, value in (("project", "true"), ("role", "project"), ("name", project))}
+    marks |= dict(zip(_OWNERSHIP, new, strict=True))
     policies = [one for one in _with(api, _POLICY, pod, old) if _keyed(one)]
     for policy in policies:
         # both the old marks and the new ones until the pod has changed sides
+        # (a merge leaves the other labels that it asks for, and takes away what is null)
         either = [
             {"key": f"{LABEL}{key}", "operator": "In", "values": sorted({old[at], new[at]})}
             for at, key in enumerate(("installation", "id"))
         ]
-        _patch(api, _POLICY, pod.namespace, policy, {"spec": {"podSelector": {"matchLabels": None, "matchExpressions": either}}})
-    if _marks(found) == old:
-        _patch(api, POD, pod.namespace, found, {"metadata": {"labels": marks, "resourceVersion": found["metadata"]["resourceVersion"]}})
+        _patch(
+            api,
+            _POLICY,
+            pod.namespace,
+            policy,
+            {"spec": {"podSelector": {"matchLabels": dict.fromkeys(_OWNERSHIP), "matchExpressions": either}}},
+        )
+    while _marks(found) == old:
+        try:
+            _patch(api, POD, pod.namespace, found, {"metadata": {"labels": marks, "resourceVersion": found["metadata"]["resourceVersion"]}})
+            break
+        except Conflict:
+            found = _marked(api, pod, old, new)  # its node writes on it too
     for claim in _with(api, _CLAIM, pod, old):
         _patch(api, _CLAIM, pod.namespace, claim, {"metadata": {"labels": marks}})
     for policy in policies:
-        own = {key: marks[key] for key in (f"{LABEL}installation", f"{LABEL}id")}
+        own = {key: marks[key] for key in _OWNERSHIP}
         spec = {"podSelector": {"matchLabels": own, "matchExpressions": None}}
         _patch(api, _POLICY, pod.namespace, policy, {"metadata": {"labels": marks}, "spec": spec})
+
+
+def _marked(api: Api, pod: Owned, *marks: tuple[str, str]) -> dict[str, Any]:
+    """Return the pod as it is, Conflict if it is another or has none of these marks."""
+    found = api.get(_path(pod))
+    if found["metadata"]["uid"] != pod.uid or _marks(found) not in marks:
+        raise Conflict(f"{pod.name} is not what it was any more", hint="look at it again", code="CHANGED", pod=pod.name)
+    return found
 
 
 def _with(api: Api, kind: str, pod: Owned, marks: tuple[str, str]) -> list[dict[str, Any]]:
@@ -145,7 +159,7 @@ def _keyed(policy: Mapping[str, Any]) -> bool:
     """Say whether a policy finds its pod by the marks of ownership."""
     which = policy["spec"].get("podSelector") or {}
     keys = [*(which.get("matchLabels") or {}), *(one["key"] for one in which.get("matchExpressions") or ())]
-    return bool(keys) and set(keys) <= {f"{LABEL}installation", f"{LABEL}id"}
+    return not set(_OWNERSHIP).isdisjoint(keys)
 
 
 def _patch(api: Api, kind: str, namespace: str, one: Mapping[str, Any], body: Mapping[str, Any]) -> None:

@@ -77,6 +77,7 @@ RIGHTS: tuple[tuple[str, str, str], ...] = tuple(
         ("", "persistentvolumeclaims", "get list create patch delete"),
         ("networking.k8s.io", "networkpolicies", "get list create patch delete"),
         ("", "events", "list"),
+        ("", "namespaces", "get"),
     )
     for verb in verbs.split()
 )

@@ -125,7 +125,7 @@ def trouble(pod: Found, events: Sequence[Found], claim_events: Sequence[Found] =
     if unscheduled:
         return Unavailable(
             f"no node takes the pod {name}: {_line(unscheduled)}",
-            hint="ask for less: rdev context set NAME --cpu 1 --memory 1Gi; or give the cluster more room",
+            hint="kubectl describe nodes shows what is full; rdev project list shows what of rdev's could go",
             code="UNSCHEDULABLE",
             pod=name,
         )

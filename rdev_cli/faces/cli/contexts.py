@@ -89,10 +89,10 @@ def set_(
     ctx: typer.Context,
     name: Name,
     kubeconfig: Annotated[
-        str | None, typer.Option("--kubeconfig", metavar="FILE", help="The cluster, as kubectl knows it; KUBECONFIG by default.")
+        str | None, typer.Option("--kubeconfig", metavar="PATH", help="The cluster, as kubectl knows it; KUBECONFIG by default.")
     ] = None,
     kube_context: Annotated[
-        str | None, typer.Option("--kube-context", metavar="CONTEXT", help="The context in that file; the one current there now.")
+        str | None, typer.Option("--kube-context", metavar="KUBE-CONTEXT", help="The context in that file; the one current there now.")
     ] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", metavar="NAMESPACE", help="The namespace of the pods.")] = None,
     image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="The image of the pods.")] = None,
@@ -114,7 +114,7 @@ def set_(
     ] = None,
     plugins: Annotated[
         list[str] | None,
-        typer.Option("--allow-plugin", metavar="LINE", help="A login program of the kubeconfig that may run; again for more."),
+        typer.Option("--allow-plugin", metavar="PROGRAM", help="A login program of the kubeconfig that may run; again for more."),
     ] = None,
     isolation: Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")] = None,
     shown: Annotated[

@@ -104,7 +104,9 @@ def _work(here: Hand, world: "Services", project: Project, agent: str) -> Comman
     from rdev_cli.wiring.demo import PROMPT  # noqa: PLC0415 -- only a demo that came this far
 
     _step(here, 2, "Let a coding agent work on it", f'rdev claude {project.name} "{PROMPT}"')
-    if agent == "bundled":
+    if not world.cluster.here:
+        say("   a pod does not reach the model on this machine: the small agent that comes with rdev plays its turns there")
+    elif agent == "bundled":
         say("   Claude Code is not used here: the agent is the small one that comes with rdev")
     with world.demo_model() as model:
         spec = AgentSpec(

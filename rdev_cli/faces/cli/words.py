@@ -281,7 +281,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'context set': (
         (('--kubeconfig',), 'files', 'The cluster, as kubectl knows it; KUBECONFIG by default.'),
-        (('--kube-context',), 'context', 'The context in that file; the one current there now.'),
+        (('--kube-context',), '', 'The context in that file; the one current there now.'),
         (('--namespace',), '', 'The namespace of the pods.'),
         (('--image',), '', 'The image of the pods.'),
         (('--pull-policy',), '', 'IfNotPresent (default), Always or Never.'),
