@@ -75,7 +75,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "view"): ("context", "view"),
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
-    ("context", "test"): ("context", "test", "local"),
+    ("context", "test"): ("context", "test"),
     ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
@@ -103,6 +103,7 @@ LISTS = {
     ("events",),
     ("context", "list"),
     ("context", "view"),
+    ("context", "test"),
     ("doctor",),
     ("schema",),
     ("uninstall",),
@@ -142,7 +143,9 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 def test_t_out_2_every_format_of_every_command_is_whole_and_alone_on_stdout(rdev: Rdev, command: str) -> None:
     for leaf in [leaf for leaf in LEAVES if leaf not in UNTRIED]:
-        for form in ("json", "yaml", "jsonl") if leaf in RAW else ("table", "json") if leaf in (("doctor",), ("context", "test")) else FORMATS:
+        for form in (
+            ("json", "yaml", "jsonl") if leaf in RAW else ("table", "json") if leaf in (("doctor",), ("context", "test")) else FORMATS
+        ):
             ran = rdev(*words(leaf, form, command))
             where = (leaf, form, ran.stdout[:300], ran.stderr[:300])
             assert ran.returncode == 0 or (leaf == ("doctor",) and ran.returncode == 9), where
