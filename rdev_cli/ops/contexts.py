@@ -49,8 +49,9 @@ def prove(world: World) -> Sequence[Check]:
     """Prove that a context works: what is in force is measured from inside, and each finding says what to type.
 
     On a cluster: reach, version, that it is the same cluster as before, rights, image, storage, hardening, and what a pod can connect to.
-    Makes two pods there and removes them.
+    Makes two pods there and removes them. NotFound if there is no such context.
     """
+    show(world)
     try:
         return world.cluster.checks()
     except RdevError as e:

@@ -199,7 +199,8 @@ def test_a_stop_while_the_pod_is_waited_for_undoes_everything(there, spawn, kube
     making = spawn("project", "create", "stopped")
     soon(lambda: any(one.startswith("Pod/") for one in left()))
     making.send_signal(signal.SIGINT)
-    assert making.wait(30) == 130
+    _, said = making.communicate(timeout=60)
+    assert making.returncode == 130, said
     soon(lambda: left() == [])
     assert json.loads(there("project", "list", "-o", "json").stdout)["items"] == []
 

@@ -207,7 +207,7 @@ def _wait(api: Api, path: str, uid: str) -> None:
             held = api.get(path)["metadata"].get("finalizers") or ()
             why = f"the finalizer {', '.join(held)} holds it" if held else "its node does not answer"
             raise Unavailable(f"it is still going away: {why}", hint="the same command goes on with it", code="STILL_DELETING")
-        api.pause(_NAP)
+        time.sleep(_NAP)  # a stop that was said before is what began the removal
 
 
 def _owned(kind: str, one: Mapping[str, Any]) -> Owned:
