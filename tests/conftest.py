@@ -19,6 +19,7 @@ from rdev_cli.adapters.sqlite import records
 from rdev_cli.domain import chain
 from tests.support.screen import Screen
 
+hypothesis.settings.register_profile("default", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -442,7 +442,9 @@ class Proxy:
         self.answer, self.heads = answer, []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._sockets = [self._listening]
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
 
     def _serve(self) -> None:
         while True:
@@ -450,6 +452,7 @@ class Proxy:
                 client, _ = self._listening.accept()
             except OSError:
                 return
+            self._sockets.append(client)
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += client.recv(1)
@@ -460,9 +463,11 @@ class Proxy:
                 continue
             host, _, port = head.split()[1].decode().rpartition(":")
             server = socket.create_connection((host, int(port)))
+            self._sockets.append(server)
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             for pair in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=pair, daemon=True).start()
+                self._threads.append(threading.Thread(target=self._copy, args=pair, daemon=True))
+                self._threads[-1].start()
 
     @staticmethod
     def _copy(one: socket.socket, other: socket.socket) -> None:
@@ -474,7 +479,13 @@ class Proxy:
             pass
 
     def close(self) -> None:
-        self._listening.close()
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # a close alone wakes nobody who waits on it
+        for thread in self._threads:
+            thread.join(10)
+        for one in self._sockets:
+            one.close()
 
 
 def test_a_proxy_is_gone_through_and_sees_no_credential_of_the_cluster(authority: Authority, write: Callable[..., str]) -> None:

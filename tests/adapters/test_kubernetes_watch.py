@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +12,7 @@ from rdev_cli.adapters.kubernetes import calling, watching
 from rdev_cli.adapters.kubernetes.api import Api
 from rdev_cli.adapters.kubernetes.selector import Selector
 from rdev_cli.domain.errors import Conflict, Denied, Unavailable
+from rdev_cli.ports.timing import Stop
 from tests.support.apiserver import HANG, RESET, ApiServer, Fault, cut, status
 
 PODS = "/api/v1/namespaces/rdev/pods"
@@ -31,13 +32,21 @@ def server() -> Iterator[ApiServer]:
 @pytest.fixture
 def api(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setattr(calling, "_FIRST", 0.01)
-    api = Api(server.access())
+    stop = Stop()
+    api = Api(server.access(), stop=stop)
     yield api
+    stop.set("cancelled")
+    for cache in Cache.made:
+        cache.thread.join(10)
+        assert not cache.thread.is_alive(), "a watch goes on after its stop"
+    Cache.made.clear()
     api.close()
 
 
 class Cache:
-    """What a watcher knows, read in a thread until it equals the server."""
+    """What a watcher knows, read in a thread until it equals the server, or the test is over."""
+
+    made: ClassVar[list["Cache"]] = []
 
     def __init__(self, api: Api, *, timeout: float = 30) -> None:
         self.objects: dict[str, str] = {}
@@ -46,6 +55,7 @@ class Cache:
         self._events = api.watch(PODS, selector=OURS, timeout=timeout)
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
+        self.made.append(self)
 
     def _read(self) -> None:
         try:

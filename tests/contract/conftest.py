@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -143,6 +144,12 @@ def _shells() -> dict[str, tuple[str, ...]]:
     """The shells of this machine that the runner promises to work under, beside whatever /bin/sh is."""
     known = {"dash": (), "bash": ("--posix",), "busybox": ("sh",)}
     found = {name: (path, *words) for name, words in known.items() if (path := shutil.which(name))}
+    # one that plays its own tools whatever PATH says would play the command, too: it is tried in an image that has nothing else
+    if (
+        "busybox" in found
+        and subprocess.run([*found["busybox"], "-c", "command -v setsid"], env={"PATH": "/nowhere"}, capture_output=True).returncode == 0
+    ):
+        del found["busybox"]
     return {name: argv for name, argv in found.items() if os.path.realpath(argv[0]) != os.path.realpath("/bin/sh")}
 
 

@@ -286,7 +286,7 @@ class _Trial:
                 f"egress is {egress}, and still a pod reaches {', '.join(through)}: the network plugin does not enforce network policies"
             )
             found = [Check(name="cluster.egress", verdict=verdict, found=words, hint=hint)]
-        elif proved := sorted(before - after - {NAMES}):
+        elif proved := sorted(before - after - {NAMES, *({PUBLIC} if egress == "internet" else ())}):
             found = [_ok("cluster.egress", f"{egress}, proved from inside: it closed the way to {', '.join(proved)}")]
         else:
             words = f"egress is {egress}; nothing could be proved, as a pod without a policy reaches none of {API}, {KUBELET} and {METADATA} either"

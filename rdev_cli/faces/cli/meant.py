@@ -35,10 +35,10 @@ _ROOT = {
     "use switch": ("context use NAME",),
     "diff commit checkout branch merge": ("git PROJECT -- status",),
     "push pull fetch update": ("project sync PROJECT",),
-    "cp copy upload download": ("exec -i PROJECT -- tar x", "exec PROJECT -- tar c ."),
+    "copy upload download": ("cp FILE PROJECT:PATH", "cp PROJECT:PATH FOLDER"),
     "usage cost costs stats": ("agent usage",),
     "check health test diagnose": ("doctor",),
-    "clean cleanup gc prune purge reset": ("project delete PROJECT", "uninstall --dry-run"),
+    "clean cleanup prune purge reset": ("gc", "project delete PROJECT", "uninstall --dry-run"),
     "man docs manual": ("--help",),
 }
 # Our verbs, and what others call them; the first of a group's own that fits is meant.
