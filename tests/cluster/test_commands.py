@@ -75,7 +75,9 @@ def test_ctrl_c_ends_the_remote_group(shop, spawn, home, kubectl):
     found = json.loads(shop("command", "list", "-o", "json").stdout)["items"][0]
     assert (found["state"], found["reason"]) == ("cancelled", "cancelled"), said
     left = kubectl("exec", pod, "--", "sh", "-c", "for p in /proc/[0-9]*; do IFS= read -r line <$p/comm && echo $line; done 2>/dev/null")
-    assert b"sleep 61739" not in kubectl("exec", pod, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null; :").replace(b"\0", b" "), left
+    assert b"sleep 61739" not in kubectl("exec", pod, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null; :").replace(b"\0", b" "), (
+        left
+    )
 
 
 def test_t_exec_14_what_befell_the_pod_is_in_the_words_the_record_and_the_journal(shop, spawn, home, kubectl):
