@@ -130,9 +130,8 @@ class PodCommands:
         note = "; ".join(runner.SHORTCOMINGS[word] for word in words[1:] if word in runner.SHORTCOMINGS)
         if "no-sleep" in words and launch.limit_seconds:
             watch.limit = time.monotonic() + launch.limit_seconds
-        if not takes:
+        if not takes or watch.line is None:
             return Started(note=note)
-        assert watch.line is not None
         watch.input = PodInput(
             watch.line.exec, terminal=launch.terminal is not None, settle=lambda: self._settle(project, launch.id, folder, watch)
         )
@@ -252,8 +251,10 @@ class PodCommands:
             lines = line.next(0.0 if news else until - time.monotonic())
             for words in lines or ():
                 match words[0]:
-                    case "seen" | "alive":
-                        watch.seen, watch.since, watch.pause = True, 0.0, 0.0
+                    case "from":  # the pod answers, whatever becomes of this connection
+                        watch.since, watch.pause = 0.0, 0.0
+                    case "seen":
+                        watch.seen = True
                     case "whole":
                         watch.whole, watch.more = True, ""
                     case "deaf" if watch.input is not None:
