@@ -22,17 +22,21 @@ rooms:
 test *words:
     {{bin}}/pytest {{words}}
 
-# the same on a SQLite that is new enough for WAL
-test-newer-sqlite *words:
+# what is about the state, on a SQLite that is new enough for WAL
+test-newer-sqlite *words="-m state":
     #!/usr/bin/env bash
     set -eu
     {{bin}}/python tests/support/newer_sqlite/use.py on
     trap '{{bin}}/python tests/support/newer_sqlite/use.py off' EXIT
     RDEV_TEST_NEWER_SQLITE=1 {{bin}}/pytest {{words}}
 
-# write docs/cli.md, docs/errors.md, the words of completion and the schemas from the code
+# write docs/cli.md, docs/errors.md, the man pages, the words of completion and the schemas from the code
 docs:
     {{bin}}/python docs/generate.py
+
+# draw the README's picture of the demo again
+picture:
+    {{bin}}/python docs/picture.py
 
 # compare them only
 docs-check:
@@ -52,9 +56,10 @@ lock *words:
     "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
       --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
 
-# what takes long: the suite on both SQLites, more examples, the benchmark
+# what takes long: what is about the state on both SQLites, more examples, a cluster's connections cut a thousand times, the benchmarks
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
+    RDEV_TEST_CUTS=1000 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
     {{bin}}/python bench/bench.py -n 30
 
 # mend what a machine can mend

@@ -321,13 +321,13 @@ def output(rounds: int, env: dict[str, str], cwd: Path, count: int) -> list[Row]
     ]  # fmt: skip
 
 
-def report(rows: list[Row], rounds: int) -> str:
-    """Return the page."""
+def report(rows: list[Row], rounds: int, load: float) -> str:
+    """Return the page; `load` is what others had the machine do when it began, in processes."""
     lines = [
         "# What was measured",
         "",
         f"By `bench/bench.py`, {rounds} rounds in turns, medians; {os.cpu_count()} cores, Python {platform.python_version()},",
-        f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.machine()}. Ratios of one run count; a difference under 15 % is none.",
+        f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.machine()}, load {load:.1f} before. Ratios of one run count; under 15 % is no difference.",
         "",
         "| work | against | rdev | reference | ratio | target | |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -354,6 +354,7 @@ def main() -> int:
     for folder in (ROOT / "rdev_cli", Path(sysconfig.get_path("purelib"))):
         compileall.compile_dir(folder, quiet=2)
     rows: list[Row] = []
+    load = os.getloadavg()[0]
     few = max(3, options.n // 3)
     for name in options.rows.split(","):
         with tempfile.TemporaryDirectory(prefix="rdev-bench-") as place:
@@ -374,7 +375,7 @@ def main() -> int:
             else:
                 parser.error(f"no such rows: {name}")
         print(f"{name}: done", file=sys.stderr)
-    page = report(rows, options.n)
+    page = report(rows, options.n, load)
     options.to.write_text(page)
     print(page)
     return 0 if all(row.kept for row in rows) else 1

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, docs/errors.md, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
@@ -14,6 +14,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import manpages  # noqa: E402 -- beside this file
 import schemas  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
@@ -22,6 +23,7 @@ from rdev_cli.ops.ledger import LEDGER  # noqa: E402
 from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
+MAN = "docs/man"
 NOTE = "<!-- made by docs/generate.py (`just docs`); do not edit -->\n"
 
 EXIT_CODES = (
@@ -63,6 +65,7 @@ MEANINGS = {
     "UNSCHEDULABLE": "no node of the cluster takes the pod",
     "AGENT_FAILED": "the agent ended badly; its own words are in `context.said`, the work tree is as it was left",
     "BAD_BUNDLE": "what the pod sent as a commit is not what it says or not sound, or git could not pack it; the repository is untouched",
+    "BAD_COPY": "a copy was cut off, or what arrived is not what was sent; what had been checked before stands",
     "BUSY": "another process, or another agent's run, holds this; the context names it",
     "CANCELLED": "somebody stopped it",
     "CHANGED": "the thing is not what it was when it was looked at; nothing was done to it",
@@ -78,14 +81,18 @@ MEANINGS = {
     "INTERNAL": "a fault of rdev's own; `-v` shows where",
     "INVALID": "the request does not make sense; `context.field` names the part",
     "INVALID_NAME": "a name breaks the one name rule: 1 to 40 of a-z, 0-9 and `-`, a letter first, no `-` at the end",
+    "IN_THE_WAY": "something else stands where a file or a folder of a copy belongs; it was left alone",
     "KEY_USED": "another request was made under this idempotency key; its answer stands",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
     "LOG": "rdev's own log cannot be written there",
     "MACHINE": "the machine refused: no room, no rights, no more processes or files",
     "NOT_FOUND": "there is no such thing",
     "NO_CONTEXT": "there is no context of that name",
+    "NOT_COPIED": "nothing could be copied; `context.left` names what was not",
+    "NOT_EMPTY": "the folder is there and not empty: `--merge` copies into it",
     "NO_PASSPHRASE": "the vault needs its passphrase, and there is no terminal: `--passphrase-file` gives it",
     "NO_CONVERSATION": "there is no such conversation with that agent to go on with",
+    "NO_ROOM": "there is no room on the disk for a copy",
     "NO_SCREEN": "that agent has no interactive screen: give it a prompt",
     "OUTCOME_UNKNOWN": "how it ended cannot be known: there is no exit record",
     "OUTPUT_GONE": "what the command printed is not kept any more (7 days)",
@@ -138,6 +145,7 @@ VALUES = {
     "--vault": f"|{'|'.join(VAULTS)}",
     "COMMAND": "command",
     "CONTEXT": "context",
+    "CREDENTIAL": "credential",
     "DIR": "dirs",
     "DIR|URL": "dirs",
     "FILE": "files",
@@ -146,8 +154,15 @@ VALUES = {
     "NAME=PATH": "files",
     "PATH": "files",
     "PROJECT": "project",
+    "SOURCE": "files",
+    "TARGET": "files",
     "SHELL": f"|{'|'.join(completion.SCRIPTS)}",
 }
+
+TWINS = (
+    "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
+    "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first."
+)
 
 ERRORS = """An error is told on stderr: a sentence and a hint for a person; with `-o json`, `jsonl` or `yaml` one line of JSON,
 `{"error": {"code", "message", "hint", "context"}}`. Codes do not change; messages may. `exec`, `shell` and `git` end with 125
@@ -198,16 +213,13 @@ def cli() -> str:
     parts = [
         NOTE,
         "# The command line\n",
-        "`rdev COMMAND --help` says the same in a terminal. Exit and error codes: [errors.md](errors.md).\n",
+        "`rdev COMMAND --help` says the same in a terminal, `man rdev-COMMAND` too where a wheel is installed. Exit and error codes: [errors.md](errors.md).\n",
     ]
     common = face._shared()  # noqa: SLF001
     ctx = typer.Context(typer.main.get_command(importlib.import_module("rdev_cli.faces.cli.version").app), info_name="rdev")
     rows = [(f"`{record[0]}`", cell(record[1])) for o in common if (record := o.get_help_record(ctx))]
     parts.append("Every command takes:\n\n" + table(("option", "meaning"), rows))
-    parts.append(
-        "Every option has a twin in the environment, `RDEV_` and its long name: `RDEV_OUTPUT=json` is `--output json`, `RDEV_NO_WAIT=1` is "
-        "`--no-wait`; several values stand there with blanks between them. A flag on the command line comes first.\n"
-    )
+    parts.append(TWINS + "\n")
     parts.append(
         "The root takes `--version` and `-h`, `--help`; `rdev help COMMAND` is `rdev COMMAND --help`. Tab completes all of it: "
         "[completion.md](completion.md).\n"
@@ -244,7 +256,8 @@ def takes(path: tuple[str, ...], param: Any) -> str | None:
     if param.param_type_name == "argument":
         if path == ("project", "create"):
             return ""  # a new name
-        called = "CONTEXT" if path[0] == "context" else called
+        # a noun whose argument is called NAME names one of its own
+        called = path[0].upper() if path[0] in ("context", "credential") and called == "NAME" else called
     for key in (*(opt for opt in param.opts if opt.startswith("--")), called):
         if key in VALUES:
             return VALUES[key]
@@ -343,11 +356,21 @@ def errors_() -> str:
     )
 
 
+def man() -> dict[str, str]:
+    """Return the man pages by their paths."""
+    root = main.root()
+    ctx = typer.Context(root, info_name="rdev")
+    common = {o.name: record for o in face._shared() if (record := o.get_help_record(ctx))}  # noqa: SLF001
+    summaries = {name: summary for name, (_, summary) in main.TREE.items()}
+    return {f"{MAN}/{name}": text for name, text in manpages.pages(root, summaries, tree(), common, EXIT_CODES, TWINS).items()}
+
+
 def main_(check: bool) -> int:  # noqa: FBT001
     """Write, or compare."""
     wrong = unexplained()
-    made = {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
-    for name, text in {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **made}.items():
+    made = {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **man()}
+    made |= {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
+    for name, text in made.items():
         path = ROOT / name
         old = path.read_text() if path.exists() else ""
         if check and old != text:
@@ -356,11 +379,12 @@ def main_(check: bool) -> int:  # noqa: FBT001
         elif not check:
             path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(text)
-    for path in sorted((ROOT / SCHEMAS).glob("*.json")):
-        if f"{SCHEMAS}/{path.name}" in made:
+    for path in sorted([*(ROOT / SCHEMAS).glob("*.json"), *(ROOT / MAN).glob("*")]):
+        name = path.relative_to(ROOT).as_posix()
+        if name in made:
             continue
         if check:
-            wrong.append(f"{SCHEMAS}/{path.name} is of nothing that there is; `just docs` removes it")
+            wrong.append(f"{name} is of nothing that there is; `just docs` removes it")
         else:
             path.unlink()
     for line in wrong:

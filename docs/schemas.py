@@ -12,15 +12,21 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
-from rdev_cli.domain.command import Command, CommandKind, CommandOutput, CommandState
+from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
-from rdev_cli.domain.event import Event, Pruning
+from rdev_cli.domain.event import Event
+from rdev_cli.domain.files import Copied
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
+from rdev_cli.domain.log import PodLog
+from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
+from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
-from rdev_cli.domain.project import Plan, Project, ProjectFound, ProjectStatus, ProjectSync
+from rdev_cli.domain.project import Project
+from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
@@ -35,6 +41,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "completion": (CompletionScript, "rdev completion SHELL -o json"),
     "context": (Context, "a named place to work: rdev context show -o json"),
     "context-list": (Sequence[Context], "rdev context list -o json"),
+    "copied": (Copied, "what a copy brought over: rdev cp -o json"),
     "credential": (Credential, "a credential without its value: rdev credential set -o json"),
     "credential-list": (Sequence[Credential], "rdev credential list -o json, rdev credential import -o json"),
     "demo": (Demo, "rdev demo -o json"),
@@ -46,6 +53,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "orphan": (Orphan, "a thing in a place that no record is about"),
     "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
+    "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
@@ -69,6 +77,7 @@ BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
      "ProjectCreated.repository",
     "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
+    "Copied.path", "Copied.here", "Skipped.path", "FileCopied.path",
 }  # fmt: skip
 
 
@@ -132,6 +141,16 @@ class NotWhole(TypedDict):
 
     operation: str
     left: list[str]
+
+
+class FileCopied(TypedDict):
+    """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
+
+    path: str
+    out: bool
+    files: int
+    bytes: int
+    failed: int
 
 
 class CommandStarted(TypedDict):
@@ -207,6 +226,7 @@ EVENTS: dict[str, Any] = {
     "project.delete_requested": ProjectNamed,
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
+    "file.copied": FileCopied,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,

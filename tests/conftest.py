@@ -1,8 +1,11 @@
 """The executable as a user runs it: a home of its own for every test, and a project in it."""
 
 import contextlib
+import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +14,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+from rdev_cli.adapters.sqlite import records
+from rdev_cli.domain import chain
+from tests.support.screen import Screen
 
 hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -26,6 +33,10 @@ def home(tmp_path: Path) -> dict[str, str]:
     """The whole environment of a user who has nothing but an empty home."""
     folder = tmp_path / "user"
     folder.mkdir()
+    return _user(folder)
+
+
+def _user(folder: Path) -> dict[str, str]:
     return {
         "HOME": str(folder),
         "XDG_STATE_HOME": str(folder / "state"),
@@ -80,11 +91,54 @@ def spawn(home: Mapping[str, str], tmp_path: Path) -> Iterator[Spawn]:
 
 
 @pytest.fixture
-def project(rdev: Rdev) -> str:
-    """The name of a project that was just created."""
-    made = rdev("project", "create", "shop")
+def screen(home: Mapping[str, str]) -> Iterator[Callable[..., Screen]]:
+    """Start the executable on a terminal of so many rows and columns."""
+    opened: list[Screen] = []
+
+    def start(*args: str, rows: int = 33, columns: int = 101) -> Screen:
+        opened.append(Screen(args, home, rows, columns))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a user who has created the project `shop`, and nothing else; it is copied, and never worked in."""
+    env = _user(tmp_path_factory.mktemp("shop"))
+    made = subprocess.run([RDEV, "project", "create", "shop"], env=env, capture_output=True, timeout=60, check=False)
     assert made.returncode == 0, made.stderr.decode(errors="replace")
+    return Path(env["XDG_STATE_HOME"])
+
+
+@pytest.fixture
+def project(rdev: Rdev, home: Mapping[str, str], request: pytest.FixtureRequest) -> str:
+    """The name of a project that was just created, by the executable or as a copy of what it made for another test."""
+    state = Path(home["XDG_STATE_HOME"])
+    if state.exists():  # something is there already, beside which the project belongs
+        made = rdev("project", "create", "shop")
+        assert made.returncode == 0, made.stderr.decode(errors="replace")
+    else:
+        ready: Path = request.getfixturevalue("shop")
+        shutil.copytree(ready, state, symlinks=True)
+        _moved(state / "rdev" / "local" / "state.db", str(ready), str(state))
     return "shop"
+
+
+def _moved(database: Path, old: str, new: str) -> None:
+    """Let a state know where it is now: the repository's path stands in the record and in a line of the journal."""
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        db.execute("pragma synchronous=off")
+        db.execute("update projects set repository = replace(repository, ?, ?)", [old, new])
+        line = chain.GENESIS
+        for row in db.execute("select * from events order by seq").fetchall():
+            event = records.event((*row[:5], row[5].replace(old, new), row[6]))
+            facts = {"at": event.at, "kind": event.kind, "subject": event.subject, "actor": event.actor, "data": event.data}
+            line = chain.link(line, seq=event.seq, **facts)
+            db.execute("update events set data = ?, hash = ? where seq = ?", [json.dumps(event.data, sort_keys=True), line, event.seq])
+        db.execute("update journal_head set hash = ?", [line])
 
 
 def _merged(home: Mapping[str, str], env: Mapping[str, str | None] | None) -> dict[str, str]:
@@ -119,6 +173,6 @@ def left_behind() -> Callable[..., list[bytes]]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in one line which kinds of test were left out of this run, and where they run."""
     words = config.getoption("markexpr")
-    left = [name for name in ("agents", "cluster", "providers", "toolchain", "browser") if f"not {name}" in words]
+    left = [name for name in ("agents", "cluster", "outages", "providers", "toolchain", "browser") if f"not {name}" in words]
     if left:
         terminalreporter.write_line(f"left out, as they need more than Python and git: {', '.join(left)}; .ci/run runs them")

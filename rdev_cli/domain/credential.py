@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.domain.values import Secret, shown
+from rdev_cli.domain.values import Secret
 
 VALUE_MAX = 1 << 16  # bytes
 FILE_MAX = 1 << 20  # bytes of a file with many
@@ -33,8 +33,8 @@ def credential_name(text: str) -> str:
     """Return text if it can name a credential, which is also the variable that an agent gets, else raise Invalid."""
     if not _NAME.fullmatch(text):
         raise Invalid(
-            f"credential name '{shown(text)}' is not allowed",
-            hint="use 1 to 64 of A-Z, 0-9 and '_', starting with a letter: ANTHROPIC_API_KEY",
+            "that is not the name of a credential",  # it may be the value, so it is not repeated
+            hint="use 1 to 64 of A-Z, 0-9 and '_', starting with a letter, and the value by stdin: rdev credential set ANTHROPIC_API_KEY",
             code="INVALID_NAME",
             field="credential name",
         )

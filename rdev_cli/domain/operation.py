@@ -39,12 +39,3 @@ class Operation:
     actor: str
     created_at: datetime
     steps: tuple[tuple[str, StepState], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A claim on a name: valid until the database's clock says otherwise, checked by attempt on every write."""
-
-    name: str
-    owner: str
-    attempt: int

@@ -39,7 +39,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Something that rdev keeps on this machine: a path, or a command that runs."""
+    """Something that rdev keeps on this machine: a path, a command that runs, or an entry of the keyring."""
 
     name: str
     kind: str

@@ -33,9 +33,11 @@ def name(text: str, what: str = "name") -> str:
     database and Redis user, a repository and a part of a branch, with room for suffixes.
     """
     if not _NAME.fullmatch(text):
+        near = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
         raise Invalid(
             f"{what} '{shown(text)}' is not allowed",
-            hint="use 1 to 40 of a-z, 0-9 and '-', starting with a letter and not ending with '-'",
+            hint="use 1 to 40 of a-z, 0-9 and '-', starting with a letter and not ending with '-'"
+            + (f": {near}" if _NAME.fullmatch(near) else ""),
             code="INVALID_NAME",
             field=what,
         )

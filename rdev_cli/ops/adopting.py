@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict, NotFound
-from rdev_cli.domain.project import Plan, Project, ProjectSpec, ProjectState, adopted_id
+from rdev_cli.domain.plan import Plan
+from rdev_cli.domain.project import Project, ProjectSpec, ProjectState, adopted_id
 from rdev_cli.domain.resource import POD, Owned
 from rdev_cli.domain.values import ProjectId, name, shown
 from rdev_cli.ops import workspaces

@@ -30,7 +30,7 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
     """
     project = known.ready(world, spec.project)
     agent = world.agents.named(spec.agent or usual(world, project))
-    program = _program(agent)
+    program = _program(world, agent)
     task = _task(world, project, agent, spec)
     argv = agent.argv(program, task) if spec.prompt else agent.screen(program, task)
     if argv is None:
@@ -79,12 +79,17 @@ def usual(world: World, project: Project) -> str:
     return project.agent or world.settings.default_agent()
 
 
-def _program(agent: Agent) -> Program:
+def _place(world: World, agent: Agent) -> str:
+    context = next((context.name for context in world.settings.contexts() if context.current), "local")
+    return f"rdev context set {context} --agent-path {agent.name}=PATH"
+
+
+def _program(world: World, agent: Agent) -> Program:
     program = agent.program()
     if program is None:
         raise Unavailable(
             f"{agent.name} is not installed on this machine",
-            hint=f"install it, or say where it is: rdev context set NAME --agent-path {agent.name}=PATH; rdev demo shows the job without it",
+            hint=f"install it, or say where it is: {_place(world, agent)}; rdev demo shows the job without it",
             code="TOOL_MISSING",
             tool=agent.name,
         )
@@ -196,7 +201,7 @@ def proof(world: World, agent: Agent) -> Check:
     """Look at an agent by asking it for its version from inside an empty pod: what is not shown there cannot run there."""
     name, program = f"agent.{agent.name}", agent.program()
     if program is None:
-        hint = f"install it, or say where it is: rdev context set NAME --agent-path {agent.name}=PATH"
+        hint = f"install it, or say where it is: {_place(world, agent)}"
         return Check(name=name, verdict=Verdict.WARNING, found="not on this machine", hint=hint)
     argv = (*program.argv, agent.version_flag) if agent.version_flag else ("test", "-x", program.argv[0])
     try:
@@ -210,7 +215,7 @@ def proof(world: World, agent: Agent) -> Check:
             hint = f"install it in the image, or say where it is there: rdev context set NAME --agent-path {agent.name}=PATH"
             return Check(name=name, verdict=Verdict.WARNING, found=f"{program.argv[-1]} does not run in the image: {why}", hint=hint)
         return Check(name=name, verdict=Verdict.FAILED, found=f"{program.argv[-1]} does not run in a pod: {why}", hint="reinstall it")
-    return Check(name=name, verdict=Verdict.OK, found=f"{words[0] if words else ''} ({program.argv[-1]}), proved from inside a pod")
+    return Check(name=name, verdict=Verdict.OK, found=f"{words[0] if words else agent.name} ({program.argv[-1]}), proved from inside a pod")
 
 
 @operation("agent.usage", Scope.PROJECTS_READ)

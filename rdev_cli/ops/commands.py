@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 from rdev_cli.domain.command import (
     GRACE,
     OPEN,
-    PAGE,
     Command,
     CommandKind,
-    CommandOutput,
     CommandState,
     Ending,
     ExecSpec,
     Launch,
     Outcome,
     Progress,
-    with_output,
 )
 from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, RdevError, Unavailable
 from rdev_cli.domain.page import Page
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from rdev_cli.domain.output import CommandOutput
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
     from rdev_cli.ports.cluster import Input, Started
@@ -341,6 +339,8 @@ def output(world: World, command: Command, *, offset: int = 0, stderr_offset: in
 
     A document holds at most 1 MiB of each stream, from a byte on, and says from which bytes to go on.
     """
+    from rdev_cli.domain.output import PAGE, with_output  # noqa: PLC0415 -- who follows a command needs no document
+
     out, err = (world.spool.read(command.id, stream, at, PAGE + 1) for stream, at in (("out", offset), ("err", stderr_offset)))
     return with_output(command, out, err, offset=offset, stderr_offset=stderr_offset)
 

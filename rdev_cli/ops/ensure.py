@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdev_cli.domain.errors import Conflict, Partial, RdevError
-from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+from rdev_cli.domain.lease import Lease
+from rdev_cli.domain.operation import Operation, OperationState, StepState
 from rdev_cli.domain.values import OperationId
 from rdev_cli.ports import World
 from rdev_cli.ports.store import Writing

@@ -15,7 +15,7 @@ from rdev_cli.ops.ledger import Pace, Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from rdev_cli.domain.operation import Lease
+    from rdev_cli.domain.lease import Lease
     from rdev_cli.domain.resource import Inventory, Owned
     from rdev_cli.ports import World
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.errors import Invalid, Unavailable
-from rdev_cli.domain.event import Pruning
+from rdev_cli.domain.pruning import Pruning
 from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ports import World
 

@@ -19,12 +19,15 @@ def project(world: World, text: str) -> Project:
     name(text, "project name")
     found = world.store.find_project(text)
     if found is None:
-        raise _no_project(text)
+        from difflib import get_close_matches  # noqa: PLC0415 -- only for a hint
+
+        near = get_close_matches(text, [each.name for each in world.store.projects()], 1)
+        raise _no_project(text, f"did you mean {near[0]}? " if near else "")
     return found
 
 
-def _no_project(text: str) -> NotFound:
-    hint = f"rdev project list shows the ones there are, rdev project create {text} makes it"
+def _no_project(text: str, near: str = "") -> NotFound:
+    hint = f"{near}rdev project list shows the ones there are, rdev project create {text} makes it"
     return NotFound(f"there is no project {text}", hint=hint, project=text)
 
 
@@ -57,7 +60,8 @@ def _takes_work(found: Project) -> Project:
 def command(world: World, text: str, *, whole: bool = False) -> Command:
     """Return a command by its id or, unless `whole`, by a unique beginning of it (4 characters after `cmd_`)."""
     if not id_like(text, "cmd"):
-        raise Invalid(f"'{shown(text)}' is no command id", hint="rdev command list shows the ids: cmd_…", field="command")
+        only = f" --project {text}" if any(each.name == text for each in world.store.projects()) else ""
+        raise Invalid(f"'{shown(text)}' is no command id", hint=f"rdev command list{only} shows the ids: cmd_…", field="command")
     found = world.store.find_commands(text)
     exact = [c for c in found if c.id == text]
     if exact:

@@ -1,9 +1,10 @@
 """What rdev keeps on this machine: how much of it there is, what nobody needs any more, and all of it gone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from shlex import quote
 
-from rdev_cli.domain.errors import Partial, RdevError, Unavailable
+from rdev_cli.domain.errors import Cancelled, Partial, RdevError, Unavailable
 from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import sized
@@ -111,15 +112,15 @@ def _ends(part: Part) -> str:
 
 def plan(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
     """Return what `remove` would end, remove and leave, changing nothing."""
-    return _holdings(world.premises.parts(), keep_config=keep_config)
+    return _said(world, world.premises.parts(), keep_config=keep_config)
 
 
 @operation("installation.remove", Scope.ADMIN, Pace.LONG)
 def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
     """Remove everything that rdev keeps on this machine, in every context.
 
-    Running commands are ended first. Settings, state and cache go; links, and what is not rdev's, stay and are named.
-    Partial, naming them, if commands do not end (nothing is removed then) or things cannot be removed.
+    Running commands are ended first. Settings, state, cache and the entries in the system's keyring go; links, and what is not
+    rdev's, stay and are named. Partial, naming them, if commands do not end (nothing is removed then) or things cannot be removed.
     """
     parts = world.premises.parts()
     still = world.premises.end([part for part in parts if part.running])
@@ -128,23 +129,72 @@ def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
         raise Partial(
             f"these do not end: {', '.join(names)}; nothing was removed", left=names, hint="end them by hand, then: rdev uninstall"
         )
-    said, left = _holdings(parts, keep_config=keep_config), list[str]()
+    said, left, hint = _said(world, parts, keep_config=keep_config), list[str](), "rdev uninstall goes on"
+    needed: tuple[str, ...] = ()  # states that alone know which names the keyring holds
+    for state in _states(parts):
+        if trouble := _forget(world, state.context):
+            left.append(trouble)
+            needed = (*needed, state.path)
+            folder = quote(state.path.rpartition("/")[0])
+            hint = f"start or unlock the keyring, then: rdev uninstall; if it is gone for good: rm -r {folder}"
     order = list(PartKind)
     for part in sorted(_going(world.premises.parts(), keep_config=keep_config), key=lambda part: order.index(part.kind)):
         if part.kind is PartKind.INSTALLATION and left:
             continue  # what is left is rdev's by this id alone
+        if part.path.startswith(needed):
+            continue
         try:
             world.premises.remove(part)
         except Unavailable as e:
             left.append(e.message)
     world.premises.tidy()
     if left:
-        raise Partial(f"not everything could be removed: {'; '.join(left[:3])}", left=tuple(left), hint="rdev uninstall goes on")
+        raise Partial(f"not everything could be removed: {'; '.join(left[:3])}", left=tuple(left), hint=hint)
     return said
+
+
+def _states(parts: Iterable[Part]) -> Sequence[Part]:
+    return [part for part in parts if part.kind is PartKind.STATE and part.path.endswith("/state.db") and not part.foreign]
+
+
+def _in_keyring(world: World, parts: Iterable[Part]) -> Iterator[Holding]:
+    for state in _states(parts):
+        entry = Holding(name="", kind="keyring", context=state.context, bytes=0, fate=Fate.REMOVED)
+        try:
+            yield from (replace(entry, name=name) for name in world.in_keyring(state.context)[1])
+        except Unavailable as e:
+            yield replace(entry, name=f"rdev/{world.premises.installation() or '...'}/{state.context}", fate=Fate.KEPT, reason=e.message)
+
+
+def _forget(world: World, context: str) -> str:
+    """Remove what a context keeps in the keyring; return what could not be removed and why, empty if nothing is left."""
+    try:
+        vaults, names = world.in_keyring(context)
+    except Unavailable as e:
+        # a state that never can be read must not be in the way for ever; what the keyring may hold of it was said
+        return "" if e.code == "STATE_DAMAGED" else e.message
+    if not names:
+        return ""
+    gone = 0
+    try:
+        with vaults.alone():
+            vault = vaults.at("keyring")
+            for name in names:
+                vault.drop(name)
+                gone += 1
+    except Cancelled:
+        raise
+    except RdevError as e:  # a locked one would have each of them waited for
+        return f"{', '.join(names[gone:])} of {context} in the keyring: {e.message}"
+    return ""
 
 
 def _going(parts: Iterable[Part], *, keep_config: bool) -> Iterable[Part]:
     return (part for part in parts if not part.foreign and not (keep_config and part.kind is PartKind.CONFIG))
+
+
+def _said(world: World, parts: Sequence[Part], *, keep_config: bool) -> Sequence[Holding]:
+    return [*_holdings(parts, keep_config=keep_config), *_in_keyring(world, parts)]
 
 
 def _holdings(parts: Sequence[Part], *, keep_config: bool) -> Sequence[Holding]:

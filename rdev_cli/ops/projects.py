@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.errors import Conflict, Unavailable
-from rdev_cli.domain.project import Plan, Project, ProjectState, ProjectStatus, ProjectSync, pod_name
+from rdev_cli.domain.project import Project, ProjectState, pod_name
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import known
 from rdev_cli.ops.ledger import Pace, Scope, operation
@@ -15,7 +15,9 @@ from rdev_cli.ops.ledger import Pace, Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rdev_cli.domain.project import ProjectFound, ProjectSpec
+    from rdev_cli.domain.plan import Plan
+    from rdev_cli.domain.project import ProjectSpec
+    from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
     from rdev_cli.domain.usage import ProjectShown
     from rdev_cli.ops.ensure import Step
     from rdev_cli.ports import World
@@ -117,6 +119,8 @@ def _fresh(world: World, spec: ProjectSpec) -> Project:
 
 def plan_create(world: World, spec: ProjectSpec) -> Plan:
     """Return what `create` would do now, changing nothing; it raises what `create` would refuse."""
+    from rdev_cli.domain.plan import Plan
+
     if spec.source:
         spec = replace(spec, source=world.forge.check_source(spec.source, world.stop))
     found = world.store.find_project(spec.name)
@@ -152,8 +156,8 @@ def list_(world: World) -> Sequence[Project]:
 
 def found(world: World) -> Sequence[ProjectFound]:
     """Return the projects that have a record here, and those of others whose pods stand in the same place, by name."""
-    from rdev_cli.domain.project import ProjectFound
     from rdev_cli.domain.resource import POD
+    from rdev_cli.domain.standing import ProjectFound
 
     mine = world.cluster.owned()
     pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]
@@ -236,6 +240,7 @@ def set_(world: World, project: str, *, agent: str | None = None, model: str | N
 def status(world: World, project: str) -> ProjectStatus:
     """Show how a project stands: the newest commits of its repository and its work tree, its pod, what runs in it."""
     from rdev_cli.domain.command import OPEN
+    from rdev_cli.domain.standing import ProjectStatus
     from rdev_cli.ops import commands, workspaces
 
     found = known.project(world, project)
@@ -264,6 +269,7 @@ def sync(world: World, project: str) -> ProjectSync:
     are in the way, or while an agent works there. Partial if the branch moved on in that moment: the commit went to a branch of its own.
     """
     from rdev_cli.domain.command import OPEN, CommandKind
+    from rdev_cli.domain.standing import ProjectSync
     from rdev_cli.ops import commands, workspaces
     from rdev_cli.ops.ensure import lease
 
@@ -334,6 +340,8 @@ def _removing(world: World, project: Project) -> Sequence[Step]:
 
 def plan_delete(world: World, project: str) -> Plan:
     """Return what `delete` would do now, changing nothing."""
+    from rdev_cli.domain.plan import Plan
+
     found = known.project(world, project)
     steps = (*(step.words for step in _removing(world, found)), "forget the record; the journal keeps its history")
     return Plan(project=project, would=f"delete {project}", steps=steps)

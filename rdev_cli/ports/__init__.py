@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.store import Store
@@ -81,6 +82,8 @@ class World(Protocol):
     @property
     def premises(self) -> Premises: ...
     @property
+    def files(self) -> Files: ...
+    @property
     def clock(self) -> Clock: ...
     @property
     def stop(self) -> Stop: ...
@@ -96,6 +99,13 @@ class World(Protocol):
 
     def agent_given(self, agent: str) -> Sequence[str]:
         """Return the names of the declared variables that have a value; opens no vault."""
+        ...
+
+    def in_keyring(self, context: str) -> tuple[Vaults, Sequence[str]]:
+        """Return the places of a context that has a state here, and the names that its state says are in the keyring.
+
+        Asks no keyring. Unavailable if the state cannot be read, STATE_DAMAGED if it never can be.
+        """
         ...
 
     def new_id(self, prefix: str) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from rdev_cli.domain.command import Launch, Progress
+    from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Inventory, Owned
@@ -145,6 +146,13 @@ class Cluster(Protocol):
         timeout: float,
     ) -> Ran:
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
+        ...
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
+        """Return what the pod's own log holds after a position (empty: from its beginning), None where pods have none. Never waits for more.
+
+        At most the last `most` bytes of it. NotFound if there is no such log.
+        """
         ...
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:

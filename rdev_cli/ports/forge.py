@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from rdev_cli.domain.project import Commit, Project
+    from rdev_cli.domain.project import Project
+    from rdev_cli.domain.standing import Commit
     from rdev_cli.ports.timing import Stop
 
 

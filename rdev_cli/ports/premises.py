@@ -18,6 +18,10 @@ class Premises(Protocol):
         """Return everything that stands where rdev keeps things, what is not rdev's too. Reads no database and no settings."""
         ...
 
+    def installation(self) -> str:
+        """Return the id that stands on everything this installation made, empty if it is gone."""
+        ...
+
     def room(self) -> int:
         """Return the bytes that are free where the state is."""
         ...

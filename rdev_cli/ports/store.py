@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
-    from rdev_cli.domain.operation import Lease, Operation, OperationState, StepState
+    from rdev_cli.domain.lease import Lease
+    from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Known, Mark

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     Found = list[tuple[str, str]]
 
-MOST = 1000  # projects
+MOST = 1000  # projects, or credentials
 RECENT = 50  # commands
 _PLAIN = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_CAPITAL = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _COMMANDS = (
     "select id, state || ', ' || project || ': ' || case kind when 'agent' then agent"
     """ else replace(trim(substr(argv, 1, 200), '["]'), '", "', ' ') end from commands"""  # its words, as near as a line of help needs them
@@ -45,6 +46,12 @@ def commands(folder: str, typed: str) -> Found:
         found = _rows(folder, f"{_COMMANDS} where {wanted} id >= ? and id < ? order by id desc limit ?", typed, RECENT)
         rows = {**rows, **{id: words for id, words in found if id not in rows and _plain(id)}}
     return list(rows.items())[:RECENT]
+
+
+def credentials(folder: str, typed: str) -> Found:
+    """Return the credentials of a context that begin as typed, with where each is kept; no vault is opened."""
+    found = _rows(folder, "select name, place from credentials where name >= ? and name < ? order by name limit ?", typed, MOST)
+    return [(name, words) for name, words in found if isinstance(name, str) and "A" <= name[:1] <= "Z" and set(name) <= _CAPITAL]
 
 
 def contexts(environ: Mapping[str, str]) -> Found:

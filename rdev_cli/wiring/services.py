@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
+    from rdev_cli.ports.vault import Vaults
 
 
 class SystemClock:
@@ -198,6 +200,21 @@ class Services:
             self.folder, kind=settings.vault, installation=self.installation, context=settings.context, passphrase=self._passphrase, stop=self.stop
         )  # fmt: skip
 
+    def in_keyring(self, context: str) -> "tuple[Vaults, Sequence[str]]":
+        from rdev_cli.adapters.sqlite.entries import in_keyring
+        from rdev_cli.adapters.vault.places import Places
+
+        folder = self.settings.folders.state / context
+        names, installation = in_keyring(folder / "state.db"), self.premises.installation()
+        if names and not installation:
+            raise Unavailable(
+                f"the entries rdev/.../{context} in the keyring cannot be told from those of another installation, as this one's id is gone",
+                hint=f"restore {folder.parent / 'installation'} from a backup",
+                code="STATE_DAMAGED",
+            )
+        places = Places(folder, kind="keyring", installation=installation, context=context, passphrase=self._passphrase, stop=self.stop)
+        return places, names
+
     def _passphrase(self, new: bool) -> Secret:  # noqa: FBT001 -- is it a new one?
         file = self._flags.get("passphrase_file") or self._environ.get("RDEV_PASSPHRASE_FILE")
         if file:
@@ -230,6 +247,13 @@ class Services:
 
         places = self.settings.folders
         return LocalPremises(config=places.config, state=places.state, cache=places.cache)
+
+    @cached_property
+    def files(self) -> "Files":
+        """The files of this machine."""
+        from rdev_cli.adapters.local.copies import LocalFiles
+
+        return LocalFiles(self.stop)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

@@ -311,6 +311,7 @@ def test_each_time_the_model_is_asked_again_is_told_whatever_it_holds():
     for more, told in (
         ({"attempt": 2, "max_retries": 10}, "attempt 2 of 10"),
         ({"attempt": "x", "error": ["y"]}, "attempt 0"),
+        ({"error_status": 401, "attempt": 1}, "the model's API refuses the key (401); attempt 1"),
         ({}, "attempt 0"),
     ):
         (event,) = ClaudeCode().parse(json.dumps({"type": "system", "subtype": "api_retry", **more}).encode())

@@ -381,6 +381,11 @@ def test_what_cleans_up_after_the_stop_still_works(server: ApiServer) -> None:
     stop.set("cancelled")
     server.trouble(status(503))
     assert api.delete(f"{PODS}/a", uid=uid)
+    streams = api.exec("rdev", "a", "box", ["echo", "x"])
+    assert streams.read(20) == (1, b"x\n")
+    streams.close()
+    with pytest.raises(Cancelled):
+        next(api.log("rdev", "a", "box"))
     with pytest.raises(Cancelled):
         next(api.watch(PODS, selector=OURS, timeout=5))
     api.close()

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdev_cli.adapters.kubernetes import commands
-from rdev_cli.adapters.kubernetes.commands import PodCommands, _beginning, _escape
+from rdev_cli.adapters.kubernetes import commands, hand
+from rdev_cli.adapters.kubernetes.commands import PodCommands
+from rdev_cli.adapters.kubernetes.hand import beginning
+from rdev_cli.adapters.kubernetes.inputs import escape
 from rdev_cli.adapters.kubernetes.losses import Fate, fate
 from rdev_cli.adapters.kubernetes.socket import V4, V5, Broken, Closed, Status
 from rdev_cli.adapters.shared import runner
@@ -141,6 +143,12 @@ class Sped:
         return time.time()
 
 
+def sped(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Sped()
+    for module in (commands, hand):
+        monkeypatch.setattr(module, "time", one)
+
+
 def run(pod: PlayedPod, folder: Path, id: str) -> tuple[Outcome, bytes, bytes]:
     one = PodCommands(pod, namespace="n", container="box", spool=folder)  # type: ignore[arg-type]
     one.start(PROJECT, Launch(id=id, argv=("x",)))
@@ -154,7 +162,7 @@ def run(pod: PlayedPod, folder: Path, id: str) -> tuple[Outcome, bytes, bytes]:
 
 
 def test_t_exec_2_cuts_at_random_bytes_change_no_byte_and_no_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "time", Sped())
+    sped(monkeypatch)
     chance, cuts = random.Random(), 0
     for number in range(RUNS):
         sizes = chance.choice((0, 1, 100, 70_000, 200_000)), chance.choice((0, 3, 70_000))
@@ -170,7 +178,7 @@ def test_t_exec_2_cuts_at_random_bytes_change_no_byte_and_no_code(tmp_path, monk
 
 
 def test_t_exec_2_a_cut_after_every_single_byte_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "time", Sped())
+    sped(monkeypatch)
     chance = random.Random(7)
     whole, allowed = PlayedPod(chance, b"some words", b"others", 3), 10_000_000.0
     whole.budget = lambda: allowed
@@ -185,7 +193,7 @@ def test_t_exec_2_a_cut_after_every_single_byte_changes_nothing(tmp_path, monkey
 
 
 def test_t_exec_5_a_command_that_prints_what_pod_sh_says_without_its_mark_forges_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "time", Sped())
+    sped(monkeypatch)
     forged = b"\x1e" + b"0" * 32 + b" end 0 0 0 00 0 exited\n\x1e\x1e" + b"\x1e" * 40
     outcome, out, _ = run(PlayedPod(random.Random(), forged, b"", 9), tmp_path, "cmd_forged")
     assert (outcome.code, out) == (9, forged)
@@ -194,13 +202,13 @@ def test_t_exec_5_a_command_that_prints_what_pod_sh_says_without_its_mark_forges
 @given(st.binary(max_size=40), st.integers(1, 32))
 def test_what_may_be_the_beginning_of_a_mark_is_held_back_and_nothing_else(data, length):
     mark = b"\x1e" + b"a1" * 16
-    assert _beginning(data, mark) == next((at for at in range(len(data)) if mark.startswith(data[at:])), len(data))
-    assert _beginning(data + mark[:length], mark) <= len(data)
+    assert beginning(data, mark) == next((at for at in range(len(data)) if mark.startswith(data[at:])), len(data))
+    assert beginning(data + mark[:length], mark) <= len(data)
 
 
 @given(st.binary(max_size=300))
 def test_stdin_goes_as_printable_lines(data):
-    line = _escape(data)
+    line = escape(data)
     assert re.fullmatch(rb"[\x20-\x7e]*", line)
     assert re.sub(rb"\\0([0-7]{3})", lambda m: bytes((int(m[1], 8),)), line) == data
 
@@ -212,7 +220,7 @@ def test_stdin_goes_as_printable_lines(data):
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
         (tmp_path / part).mkdir()
-        monkeypatch.setattr(commands, name, str(tmp_path / part))
+        monkeypatch.setattr(hand, name, str(tmp_path / part))
     return tmp_path
 
 
@@ -317,8 +325,7 @@ def test_a_right_that_is_taken_away_in_mid_command_is_said(api, pods, folders, m
         patch.setattr(api, "exec", refuse)
         api.execs[-1].cut()
         with pytest.raises(Denied):
-            for _ in range(50):
-                pods.advance(PROJECT, id, wait=0.1)
+            ends(pods, id)
     assert ends(pods, id).code == 6
 
 
@@ -363,7 +370,9 @@ ENDED = {"state": {"terminated": {"reason": "Error"}}}
         (pod(metadata=LEAVING, box=ENDED), Fate(cause="Deleted", over=True)),
         (pod(phase="Failed", reason="Evicted", message="low on memory"), Fate(cause="Evicted", over=True)),
         (
-            pod(metadata=LEAVING, box=ENDED, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]),
+            pod(
+                metadata=LEAVING, box=ENDED, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+            ),
             Fate(cause="Evicted", over=True),
         ),
         (

@@ -12,6 +12,8 @@ from rdev_cli.adapters.sqlite.database import SCHEMA, Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
 from rdev_cli.domain.report import Verdict
 
+pytestmark = pytest.mark.state
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -28,6 +28,8 @@ from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ports.store import Writing
 
+pytestmark = pytest.mark.state
+
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 RDEV = str(Path(sys.executable).with_name("rdev"))
 GOLDEN = Path(__file__).parents[1] / "golden" / "schema.sql"

@@ -5,90 +5,31 @@ import io
 import json
 import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rdev_cli.adapters.kubernetes import commands
-from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+from rdev_cli.adapters.kubernetes import hand
 from rdev_cli.adapters.kubernetes.manifests import RUN
 from rdev_cli.adapters.kubernetes.selector import Selector
-from rdev_cli.domain.command import Ending, Launch, Outcome
-from rdev_cli.domain.project import Project, ProjectState, pod_name
-from rdev_cli.domain.values import ProjectId
+from rdev_cli.domain.command import Ending
 from tests.support import lab
 from tests.support.cutting import Cutter
+from tests.support.podbench import PodBench
 
 pytestmark = pytest.mark.cluster
 
 RUNS = int(os.environ.get("RDEV_TEST_CUTS", "200"))
 SIZE = 20 << 20
-NAMED = 60.0  # seconds in which a loss has a name
-
-
-def _project() -> Project:
-    id, now = ProjectId(f"prj_01j9faults{secrets.token_hex(4)}"), datetime.now(UTC)
-    return Project(
-        id=id, name="shop", description="", source="", network=True, state=ProjectState.READY, pod=pod_name("shop", id), repository="",
-        branch="main", created_at=now, updated_at=now,
-    )  # fmt: skip
-
-
-class Bench:
-    """A pod of its own, and the ways to reach it."""
-
-    def __init__(self, folder: Path, namespace: str) -> None:
-        self.folder, self.namespace, self.project = folder, namespace, _project()
-        self.clusters: list[KubernetesCluster] = []
-        self.cluster = self.another()
-        self.cluster.ensure_pod(self.project)
-
-    def another(self, port: int = 0) -> KubernetesCluster:
-        self.clusters.append(lab.cluster(self.folder, self.namespace, over=lab.before(port) if port else None))
-        return self.clusters[-1]
-
-    def kubectl(self, *words: str, **more: Any) -> bytes:
-        return lab.kubectl("-n", self.namespace, *words, **more)
-
-    def start(self, *argv: str, over: KubernetesCluster | None = None) -> str:
-        id = f"cmd_{secrets.token_hex(8)}"
-        (over or self.cluster).start(self.project, Launch(id=id, argv=argv))
-        return id
-
-    def ends(self, id: str, *, over: KubernetesCluster | None = None, within: float = NAMED) -> Outcome:
-        end, seen = time.monotonic() + within, (-1, -1)
-        while time.monotonic() < end:
-            progress = (over or self.cluster).advance(self.project, id, after=seen, wait=1.0)
-            seen = progress.stdout, progress.stderr
-            if progress.outcome is not None:
-                return progress.outcome
-        raise AssertionError(f"{id} has no end after {within:.0f} s")
-
-    def prints(self, id: str, text: bytes) -> None:
-        end = time.monotonic() + 30
-        while text not in self.read(id, "out"):
-            assert time.monotonic() < end
-            self.cluster.advance(self.project, id, wait=0.5)
-
-    def read(self, id: str, stream: str) -> bytes:
-        path = self.folder / "spool" / id / stream
-        return path.read_bytes() if path.exists() else b""
-
-    def close(self) -> None:
-        for one in self.clusters:
-            lab.close(one)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, namespace: str) -> Iterator[Bench]:
-    found = Bench(tmp_path, namespace)
+def bench(tmp_path: Path, namespace: str) -> Iterator[PodBench]:
+    found = PodBench(tmp_path, namespace)
     yield found
     found.close()
     found.kubectl("delete", "pod", found.project.pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
@@ -97,9 +38,7 @@ def bench(tmp_path: Path, namespace: str) -> Iterator[Bench]:
 def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(bench):
     """RDEV_TEST_CUTS runs of 20 MB; every connection, those of single requests too, is reset after a random number of bytes."""
     bench.kubectl("exec", bench.project.pod, "--", "sh", "-c", f"head -c {SIZE} /dev/urandom >data; head -c 1000000 /dev/urandom >less")
-    want = [
-        word.split()[0].decode() for word in bench.kubectl("exec", bench.project.pod, "--", "sha256sum", "data", "less").splitlines()
-    ]
+    want = [word.split()[0].decode() for word in bench.kubectl("exec", bench.project.pod, "--", "sha256sum", "data", "less").splitlines()]
     chance = random.Random()
     # as often in the few bytes that a beginning or an end takes as anywhere
     with Cutter(lab.address(), budget=lambda: chance.choice((chance.uniform(1, 40_000), chance.uniform(1, 1.5 * SIZE)))) as cutter:
@@ -117,7 +56,7 @@ def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(b
 
 
 def test_t_exec_13_a_way_that_forgets_quiet_connections_loses_nothing(bench, monkeypatch):
-    monkeypatch.setattr(commands, "SILENCE", 6.0)
+    monkeypatch.setattr(hand, "SILENCE", 6.0)
     with Cutter(lab.address(), quiet=2.0) as cutter:
         over = bench.another(cutter.port)
         id = bench.start("sh", "-c", "echo before; sleep 14; echo after; exit 3", over=over)

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import pytest
 
-from rdev_cli.adapters.kubernetes import commands as pods
+from rdev_cli.adapters.kubernetes import hand
 from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+from rdev_cli.adapters.kubernetes.commands import PodCommands
 from rdev_cli.adapters.kubernetes.manifests import RUN
 from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.spool import FolderSpool
@@ -116,7 +117,7 @@ class PodPlace(LocalPlace):
         self._folder = folder
         for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
             (folder / part).mkdir(parents=True)
-            patch.setattr(pods, name, str(folder / part))
+            patch.setattr(hand, name, str(folder / part))
         self.project = contracted()
         self.api = PipeApi(runner.SHELL, {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})
         self.api.add(self.project.pod)
@@ -124,7 +125,7 @@ class PodPlace(LocalPlace):
         self.spool = FolderSpool(folder / "spool", SystemClock())
 
     def another(self) -> Cluster:
-        return pods.PodCommands(self.api, namespace="n", container="box", spool=self._folder / "spool")
+        return PodCommands(self.api, namespace="n", container="box", spool=self._folder / "spool")
 
     def _runs(self) -> Path:
         return self._folder / "run"

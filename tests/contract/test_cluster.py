@@ -17,6 +17,7 @@ from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.adapters.local.spool import FolderSpool
 from rdev_cli.domain.command import Ending, Launch, Outcome
 from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.log import LogSpec
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ops import workspaces
@@ -64,13 +65,11 @@ def project() -> Project:
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A forge, a cluster and their spool."""
     folder = tmp_path / "state" / "local"
-    if request.param == "kubernetes":
-        one = kubernetes(folder, request.getfixturevalue("lab_namespace"))
-    else:
-        one = KINDS[request.param](folder)
+    there = request.param == "kubernetes"
+    one = kubernetes(folder, request.getfixturevalue("lab_namespace")) if there else KINDS[request.param](folder)
     yield one
     one.cluster.delete_pod(project())
-    if request.param == "kubernetes":
+    if there:
         for each in (one.cluster, one.another):
             lab.close(each)
 
@@ -166,6 +165,10 @@ def test_stdin_reaches_a_command_and_ends_it_only_when_it_is_finished(world, clu
     started.input.finish()
     assert ends(cluster, "cmd_one").code == 0
     assert world.spool.read("cmd_one", "out", 0, 100) == b"one two"
+
+
+def test_a_pod_that_writes_no_log_has_none(cluster):
+    assert cluster.log(project(), LogSpec(project="shop"), after="", most=100) is None
 
 
 def test_commits_travel_in_both_directions_and_what_moved_on_twice_is_rescued(world, cluster):

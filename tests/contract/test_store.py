@@ -22,6 +22,8 @@ from rdev_cli.domain.values import CommandId, OperationId, ProjectId
 from rdev_cli.ports import store as port
 from rdev_cli.wiring.services import SystemClock
 
+pytestmark = pytest.mark.state
+
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_exec import Screen
-
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
@@ -138,19 +136,6 @@ def test_a_run_with_senseless_words_is_refused_before_anything_is_recorded(rdev,
         assert rdev("agent", "run", agents, "go", *typed).returncode == code, typed
     assert _json(rdev("command", "list", "-o", "json"))["items"] == []
     assert rdev("project", "set", agents, "--agent", "ghost").returncode == 3
-
-
-@pytest.fixture
-def screen(home):
-    opened: list[Screen] = []
-
-    def make(*args: str) -> Screen:
-        opened.append(Screen(args, home, 30, 100))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.close()
 
 
 def test_without_a_prompt_a_terminal_gets_the_agents_own_screen_and_its_work_is_committed(rdev, agents, screen):

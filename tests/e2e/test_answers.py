@@ -49,6 +49,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("command", "output"): "command-output",
     ("command", "attach"): "command-output",
     ("command", "cancel"): "command",
+    ("cp",): "copied",
     ("ps",): "command-list",
     ("logs",): "command-output",
     ("events",): "event-list",

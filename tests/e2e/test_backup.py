@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.state
+
 PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 STILL_BACKUP, STILL_RESTORE, LIVE_BACKUP, LIVE_RESTORE = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 

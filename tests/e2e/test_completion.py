@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import RDEV, Rdev
 from tests.house.listing import ROOT
 
+pytestmark = pytest.mark.state
+
 SCRIPTS = {"bash": "rdev.bash", "zsh": "_rdev", "fish": "rdev.fish", "powershell": "rdev.ps1"}
 FORMATS = ["table", "wide", "json", "yaml", "name", "jsonl"]
 
@@ -69,6 +71,7 @@ def state(home: Mapping[str, str], context: str = "local") -> Path:
         ("demo --agent ", ["claude", "opencode", "bundled"]),
         ("demo --agent=c", ["--agent=claude"]),
         ("project create ", []),
+        ("credential set ", []),
         ("project create shop --description ", []),
         ("exec shop --timeout ", []),
         ("completion ", list(SCRIPTS)),
@@ -134,6 +137,23 @@ def test_commands_that_run_come_first(ask: Ask, rdev: Rdev, project: str) -> Non
         assert values(ask("command", "list", "--before", ended[:-1])) == [ended]
     finally:
         rdev("command", "cancel", running)
+
+
+def test_credentials_are_completed_by_name_and_no_vault_is_opened(ask: Ask, rdev: Rdev, home: Mapping[str, str]) -> None:
+    assert rdev("context", "set", "local", "--vault", "file").returncode == 0
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY"):
+        assert rdev("credential", "set", name, input=b"the-value-of-it").returncode == 0
+    for vault in state(home).parent.glob("vault.*"):
+        vault.unlink()
+    everything = [":words", "ANTHROPIC_API_KEY\tfile", "ANTHROPIC_AUTH_TOKEN\tfile", "OPENAI_API_KEY\tfile"]
+    for verb in ("set", "remove", "test"):
+        assert ask("credential", verb, "") == everything
+        assert values(ask("credential", verb, "ANTHROPIC_AP")) == ["ANTHROPIC_API_KEY"]
+    assert values(ask("credential", "set", "OPENAI_API_KEY", "")) == []
+    with sqlite3.connect(state(home)) as db:
+        db.execute("update credentials set name = 'X$(touch canary)' where name = 'OPENAI_API_KEY'")
+    db.close()
+    assert ask("credential", "remove", "") == everything[:3]
 
 
 def test_fifty_commands_are_enough(ask: Ask, rdev: Rdev, project: str, home: Mapping[str, str]) -> None:
@@ -202,6 +222,7 @@ def test_a_broken_state_has_no_names_and_says_nothing(ask: Ask, project: str, ho
         path.mkdir() if broken == "folder" else path.write_bytes({"text": b"no state", "empty": b"", "truncated": whole[:5000]}[broken])
     assert values(ask("exec", "")) == []
     assert values(ask("command", "show", "cmd_")) == []
+    assert values(ask("credential", "test", "")) == []
     if holder is not None:
         holder.close()
 

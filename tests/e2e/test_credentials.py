@@ -22,9 +22,9 @@ import pytest
 from rdev_cli.adapters.scripted import ScriptedModel
 from rdev_cli.adapters.vault.sealed import SealedFile
 from rdev_cli.domain.values import Secret
+from tests.support.keyrings import FAKE
 
 SUPPORT = Path(__file__).parents[1] / "support"
-FAKE = {"PYTHONPATH": str(SUPPORT / "fake_keyring"), "PYTHON_KEYRING_BACKEND": "rdev_fake_keyring.Keyring"}
 ALONE = {"process_group": -1, "start_new_session": True}  # no terminal stands behind it, whoever runs the tests
 
 

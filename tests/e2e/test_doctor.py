@@ -12,6 +12,8 @@ import pytest
 from rdev_cli.adapters.local.sandbox import find_bubblewrap
 from rdev_cli.adapters.sqlite.database import wal_is_safe
 
+pytestmark = pytest.mark.state
+
 ROLLBACK = pytest.mark.skipif(wal_is_safe(), reason="a WAL wants a file of its own beside the state, to read too")
 RDEV = str(Path(sys.executable).with_name("rdev"))
 

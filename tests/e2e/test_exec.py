@@ -1,25 +1,23 @@
 """rdev exec and rdev command attach as a user types them: codes, bytes, signals, terminals."""
 
 import base64
-import fcntl
 import hashlib
 import json
 import os
-import pty
 import random
 import re
 import secrets
 import select
 import shlex
 import signal
-import struct
 import subprocess
-import termios
 import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import RDEV
 
 MIB = 1 << 20
 PATIENCE = 60.0
@@ -214,19 +212,11 @@ def test_a_reader_that_leaves_ends_the_command_as_a_pipe_would(project, spawn, l
 
 def test_output_that_cannot_be_written_is_74_and_is_kept(rdev, project, home):
     with open("/dev/full", "wb") as full:
-        found = subprocess.run(
-            [_rdev(), "exec", project, "--", "echo", "hello"], env=home, stdout=full, stderr=subprocess.PIPE, check=False
-        )
+        found = subprocess.run([RDEV, "exec", project, "--", "echo", "hello"], env=home, stdout=full, stderr=subprocess.PIPE, check=False)
     assert found.returncode == 74
     assert b"No space left" in found.stderr
     id = re.search(rb"cmd_\w+", found.stderr)[0].decode()
     assert rdev("command", "attach", id).stdout == b"hello\n"
-
-
-def _rdev():
-    import sys
-
-    return str(Path(sys.executable).with_name("rdev"))
 
 
 # durable
@@ -350,7 +340,7 @@ def test_t_exec_9_a_limit_ends_what_ignores_term_with_124_and_keeps_its_output(r
 
 
 def test_t_exec_12_a_loop_that_reads_is_not_eaten_by_an_exec_in_it(rdev, project, home):
-    script = f'while read -r word; do {shlex.quote(_rdev())} exec {project} -- echo "got $word"; done'
+    script = f'while read -r word; do {shlex.quote(RDEV)} exec {project} -- echo "got $word"; done'
     found = subprocess.run(["sh", "-c", script], input=b"one\ntwo\nthree\n", env=home, capture_output=True, timeout=60, check=False)
     assert (found.stdout, found.stderr) == (b"got one\ngot two\ngot three\n", b"")
 
@@ -393,67 +383,6 @@ def test_t_exec_12_a_client_killed_before_the_end_of_stdin_makes_the_outcome_unk
 
 
 # a terminal
-
-
-class Screen:
-    """A terminal with rdev in it, as a person sits before one."""
-
-    def __init__(self, args, env, rows, columns):
-        self.master, self.slave = pty.openpty()
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.before = termios.tcgetattr(self.slave)
-        self.seen = b""
-
-        def own():
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen(
-            [_rdev(), *args], stdin=self.slave, stdout=self.slave, stderr=self.slave, env=env, start_new_session=True, preexec_fn=own
-        )
-
-    def shows(self, text):
-        end = time.monotonic() + PATIENCE
-        while text not in self.seen:
-            assert select.select([self.master], [], [], max(0.0, end - time.monotonic()))[0], f"never {text!r}, only {self.seen!r}"
-            self.seen += os.read(self.master, 1 << 16)
-        return self.seen
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def ends(self):
-        end = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
-            assert time.monotonic() < end, f"it goes on: {self.seen!r}"
-            if select.select([self.master], [], [], 0.05)[0]:
-                self.seen += os.read(self.master, 1 << 16)
-        while select.select([self.master], [], [], 0)[0]:
-            self.seen += os.read(self.master, 1 << 16)
-        return self.process.returncode
-
-    @property
-    def restored(self):
-        return termios.tcgetattr(self.slave) == self.before
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
-        os.close(self.master)
-        os.close(self.slave)
-
-
-@pytest.fixture
-def screen(home):
-    opened = []
-
-    def make(*args, rows=33, columns=101):
-        opened.append(Screen(args, home, rows, columns))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.close()
 
 
 @pytest.mark.parametrize("isolation", ["bubblewrap", "none"])

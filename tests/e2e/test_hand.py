@@ -66,6 +66,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("completion",): ("completion", "bash"),
     ("project", "sync"): ("project", "sync", "shop"),
     ("credential", "list"): ("credential", "list"),
+    ("cp",): ("cp", "shop:README.md", "."),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
@@ -396,8 +397,8 @@ def test_rdev_alone_shows_what_there_is(rdev: Rdev) -> None:
 
 
 def test_a_near_miss_is_named(rdev: Rdev) -> None:
-    assert b"'project'" in rdev("prject", "list").stderr
-    assert b"'create'" in rdev("project", "creat").stderr
+    assert b"rdev project list" in rdev("prject", "list").stderr
+    assert b"rdev project create" in rdev("project", "creat").stderr
     assert b"--description" in rdev("project", "create", "x", "--descripton", "y").stderr
     assert rdev("exec", "shop", "ls", "-l").stderr.endswith(b"hint:  rdev exec shop -- ls -l\n")
 

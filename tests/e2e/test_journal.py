@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.test_hand import on_terminal
 
+pytestmark = pytest.mark.state
+
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from rdev_cli.domain.codec import stamp
 
+pytestmark = pytest.mark.state
+
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 

@@ -20,6 +20,8 @@ from rdev_cli.adapters.local import sandbox
 from rdev_cli.ops import workspaces
 from rdev_cli.wiring.services import Services
 
+pytestmark = pytest.mark.state
+
 SUPPORT = Path(__file__).parents[1] / "support"
 PATIENCE = 60.0
 

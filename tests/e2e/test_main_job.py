@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.state
+
 SUPPORT = Path(__file__).parents[1] / "support"
 
 

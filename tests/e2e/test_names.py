@@ -55,6 +55,8 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "SIZE": (2,),
     "PROGRAM": (2,),
     "DURATION|DATE": (2,),
+    "SOURCE": (2, 3),
+    "TARGET": (2, 3),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -111,6 +113,8 @@ GIVEN = {
     "name": "local",
     "prompt": "do it",
     "line": "touch P",
+    "source": "ok:x",
+    "target": "ok:x",
 }
 TAILED = ("exec", "git")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_hand import on_terminal
+from tests.support.keyrings import FAKE
+
+pytestmark = pytest.mark.state
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
@@ -198,6 +202,85 @@ def test_a_person_is_asked_and_may_say_no(rdev: Rdev, project: str, home: Mappin
     assert (code, b"for good? [y/N]" in said, everything(home)) == (130, True, before)
     code, said = on_terminal(home, tmp_path, "uninstall", typing=b"y\n", columns=200)
     assert (code, b"pip uninstall rdev" in said, everything(home)) == (0, True, [])
+
+
+# uninstall: the keyring
+
+
+@pytest.fixture
+def keyring(rdev: Rdev, tmp_path: Path) -> dict[str, str]:
+    """A keyring with entries of two contexts, of somebody else too; what else is kept stands in a file."""
+    fake = {**FAKE, "FAKE_KEYRING": str(tmp_path / "entries.json")}
+    (tmp_path / "entries.json").write_text('{"mail me": "theirs"}')
+    assert rdev("context", "set", "other").returncode == 0
+    assert rdev("context", "set", "filed", "--vault", "file").returncode == 0
+    for context, name in (("local", "OPENAI_API_KEY"), ("local", "ANTHROPIC_API_KEY"), ("other", "GITEA_TOKEN"), ("filed", "IN_A_FILE")):
+        assert rdev("credential", "set", name, "--context", context, input=b"canary-9", env=fake).returncode == 0
+    return fake
+
+
+def entries(keyring: Mapping[str, str]) -> list[str]:
+    """What the keyring holds, without the installation's id."""
+    return sorted(re.sub("[0-9a-f]{20}", "ID", key) for key in json.loads(Path(keyring["FAKE_KEYRING"]).read_text()))
+
+
+OURS = ["rdev/ID/local ANTHROPIC_API_KEY", "rdev/ID/local OPENAI_API_KEY", "rdev/ID/other GITEA_TOKEN"]
+
+
+def test_uninstall_takes_what_every_context_keeps_in_the_keyring_and_a_dry_run_lists_it(
+    rdev: Rdev, home: Mapping[str, str], keyring: dict[str, str]
+) -> None:
+    assert rdev("context", "use", "other").returncode == 0
+    assert entries(keyring) == ["mail me", *OURS]
+    before = everything(home)
+    listed = json.loads(rdev("uninstall", "--dry-run", "-o", "json", env=keyring).stdout)["items"]
+    assert sorted((one["context"], one["name"], one["fate"]) for one in listed if one["kind"] == "keyring") == [
+        ("local", "ANTHROPIC_API_KEY", "removed"), ("local", "OPENAI_API_KEY", "removed"), ("other", "GITEA_TOKEN", "removed"),
+    ]  # fmt: skip
+    assert (entries(keyring), everything(home)) == (["mail me", *OURS], before)
+    ran = rdev("uninstall", "--yes", "-o", "json", env=keyring)
+    assert (ran.returncode, json.loads(ran.stdout)["items"]) == (0, listed)
+    assert (entries(keyring), everything(home)) == (["mail me"], [])
+
+
+@pytest.mark.parametrize("how", ["Locked", "none"])
+def test_a_keyring_that_does_not_answer_is_7_the_rest_goes_and_the_same_command_goes_on(
+    rdev: Rdev, project: str, home: Mapping[str, str], keyring: dict[str, str], how: str
+) -> None:
+    env = {**keyring, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring" if how == "none" else f"rdev_fake_keyring.{how}"}
+    ran = rdev("uninstall", "--yes", "-o", "json", env=env)
+    assert (ran.returncode, ran.stdout, b"canary" in ran.stderr) == (7, b"", False)
+    error = json.loads(ran.stderr)["error"]
+    assert [left.partition(": ")[0] for left in error["context"]["left"]] == [
+        "ANTHROPIC_API_KEY, OPENAI_API_KEY of local in the keyring", "GITEA_TOKEN of other in the keyring",
+    ]  # fmt: skip
+    assert "unlock the keyring, then: rdev uninstall" in error["hint"]
+    assert everything(home) == ["state/rdev/installation", "state/rdev/local/state.db", "state/rdev/other/state.db"]
+    assert rdev("uninstall", "--yes", env=keyring).returncode == 0
+    assert (entries(keyring), everything(home)) == (["mail me"], [])
+
+
+def test_a_keyring_that_gives_one_entry_back_and_not_another_keeps_only_what_is_needed_to_go_on(
+    rdev: Rdev, home: Mapping[str, str], keyring: dict[str, str]
+) -> None:
+    ran = rdev("uninstall", "--yes", env={**keyring, "PYTHON_KEYRING_BACKEND": "rdev_fake_keyring.Stuck"})
+    assert (ran.returncode, b"GITEA_TOKEN of other" in ran.stderr) == (7, True)
+    assert (entries(keyring), everything(home)) == (["mail me", OURS[2]], ["state/rdev/installation", "state/rdev/other/state.db"])
+    line = ran.stderr.decode().rpartition("if it is gone for good: ")[2]
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
+    assert rdev("uninstall", "--yes").returncode == 0
+    assert everything(home) == []
+
+
+def test_what_the_keyring_holds_of_a_state_that_cannot_be_read_is_named_as_unknown(
+    rdev: Rdev, home: Mapping[str, str], keyring: dict[str, str]
+) -> None:
+    (Path(home["XDG_STATE_HOME"]) / "rdev/local/state.db").write_bytes(b"no database")
+    ran = rdev("uninstall", "--yes", "-o", "json", env=keyring)
+    (kept,) = [one for one in json.loads(ran.stdout)["items"] if one["fate"] == "kept"]
+    assert (ran.returncode, kept["kind"], kept["context"], "damaged" in kept["reason"]) == (0, "keyring", "local", True)
+    assert re.fullmatch("rdev/[0-9a-f]{20}/local", kept["name"])
+    assert (entries(keyring), everything(home)) == (["mail me", *OURS[:2]], [])
 
 
 def test_settings_stay_when_they_are_asked_to(rdev: Rdev, home: Mapping[str, str]) -> None:

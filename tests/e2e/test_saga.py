@@ -6,10 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.report import Verdict
+from rdev_cli.wiring.services import Services
+
+pytestmark = pytest.mark.state
 
 STRUCK = Path(__file__).parents[1] / "support" / "struck.py"
 
@@ -31,113 +37,118 @@ def _left(home: Mapping[str, str]) -> list[str]:
     return [f"{part}/{entry.name}" for part in ("repos", "pods", "spool") for entry in sorted((_local(home) / part).glob("*"))]
 
 
-def _whole(rdev: Callable[..., "subprocess.CompletedProcess[bytes]"], home: Mapping[str, str]) -> None:
+def _sound(home: Mapping[str, str]) -> Sequence[Project]:
+    """Nothing is unfinished and the state is sound, by what the doctor looks at; return the projects there are."""
+    world = Services(environ=home, cwd=Path(home["HOME"]))
+    try:
+        assert world.store.unfinished() == []
+        checks = {check.name: check.verdict for check in world.store.check()}
+        assert (checks["journal.chain"], checks["state.integrity"]) == (Verdict.OK, Verdict.OK)
+        return world.store.projects()
+    finally:
+        world.close()
+
+
+def _whole(home: Mapping[str, str]) -> None:
     """The project is as one that nobody disturbed: record, repository, pod, work tree, and nothing beside them."""
-    shown = json.loads(rdev("project", "show", "shop", "-o", "json").stdout)
-    assert shown["state"] == "ready"
-    assert _left(home) == ["repos/shop.git", f"pods/{shown['pod']}"]
-    tree = _local(home) / "pods" / shown["pod"] / "workspace"  # nobody but this test ever wrote there
+    (project,) = _sound(home)
+    assert (project.name, project.state) == ("shop", ProjectState.READY)
+    assert _left(home) == ["repos/shop.git", f"pods/{project.pod}"]
+    tree = _local(home) / "pods" / project.pod / "workspace"  # nobody but this test ever wrote there
     assert _git(tree, "status", "--porcelain") == ""
-    assert _git(tree, "log", "--format=%s") == "Create shop from the skeleton"
-    assert _git(tree, "rev-parse", "HEAD") == _git(Path(shown["repository"]), "rev-parse", "main")
-    checks = json.loads(rdev("doctor", "-o", "json").stdout)["items"]
-    assert [c["name"] for c in checks if c["name"].startswith("unfinished")] == []
-    assert [c["verdict"] for c in checks if c["name"] in ("journal.chain", "state.integrity")] == ["ok", "ok"]
+    head, subject = _git(tree, "log", "--format=%H %s").split(" ", 1)
+    assert subject == "Create shop from the skeleton"
+    assert _git(Path(project.repository), "rev-parse", "main") == head
 
 
 def _git(folder: Path, *argv: str) -> str:
     return subprocess.run(["git", "-C", str(folder), *argv], capture_output=True, check=True, text=True).stdout.strip()
 
 
-def _steps() -> Iterator[int]:
-    """Count steps up; whoever uses it breaks at the first run that nobody struck."""
-    yield from range(1, 1000)
+@pytest.fixture
+def again(home: Mapping[str, str], tmp_path: Path) -> Callable[[], None]:
+    """Put the home back as it is now, at each call."""
+    user, kept = Path(home["HOME"]), tmp_path / "kept"
+
+    def back() -> None:
+        if kept.exists():
+            shutil.rmtree(user)
+            shutil.copytree(kept, user, symlinks=True)
+        else:
+            shutil.copytree(user, kept, symlinks=True)
+
+    return back
 
 
-def _each_home(home: Mapping[str, str], tmp_path: Path) -> Callable[[], None]:
-    def wipe() -> None:
-        for folder in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
-            shutil.rmtree(home[folder], ignore_errors=True)
+def _look(home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str) -> tuple[int, list[int]]:
+    """Return how many steps there are in a command, and those before which something changed in the home."""
+    back()
+    report = tmp_path / "steps.json"
+    argv = [sys.executable, str(STRUCK), "look", str(report), "--", *words]
+    subprocess.run(argv, env=dict(home), cwd=tmp_path, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+    back()
+    found = json.loads(report.read_text())
+    return found["all"], found["differ"]
 
-    return wipe
 
-
-# the steps are shared out, so that both cores work on them; each part ends at the first step that there is not
-PARTS = pytest.mark.parametrize("part", [0, 1, 2, 3])
-
-
-@PARTS
-def test_t_saga_1_and_3_create_killed_after_any_step_completes_when_typed_again(part, home, rdev, tmp_path):
-    wipe, reached = _each_home(home, tmp_path), 0
-    for step in _steps():
-        if step % 4 != part:
-            continue
-        wipe()
-        code = _strike(home, tmp_path, step, "SIGKILL", "project", "create", "shop")
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        again = rdev("project", "create", "shop")
-        assert again.returncode == 0, (step, again.stderr.decode())
-        _whole(rdev, home)
-        reached = step
-    assert reached > 25
+# the steps are shared out, so that both cores work on them
+PARTS = pytest.mark.parametrize("part", [0, 1, 2])
+CREATE = ("project", "create", "shop")
+DELETE = ("project", "delete", "shop", "--yes")
 
 
 @PARTS
-def test_t_saga_1_create_killed_after_any_step_is_cleared_by_delete(part, home, rdev, tmp_path):
-    wipe, reached = _each_home(home, tmp_path), 0
-    for step in _steps():
-        if step % 4 != part:
-            continue
-        wipe()
-        code = _strike(home, tmp_path, step, "SIGKILL", "project", "create", "shop")
-        if code == 0:
-            break
-        gone = rdev("project", "delete", "shop", "--yes")
+def test_t_saga_1_and_3_create_killed_after_any_step_completes_when_typed_again(part, home, rdev, tmp_path, again):
+    last, steps = _look(home, tmp_path, again, *CREATE)
+    assert len(steps) > 25
+    for step in steps[part::3]:
+        again()
+        assert _strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
+        completed = rdev(*CREATE)
+        assert completed.returncode == 0, (step, completed.stderr.decode())
+        _whole(home)
+    again()
+    assert _strike(home, tmp_path, last + 1, "SIGKILL", *CREATE) == 0  # these were all
+
+
+@PARTS
+def test_t_saga_1_create_killed_after_any_step_is_cleared_by_delete(part, home, rdev, tmp_path, again):
+    _, steps = _look(home, tmp_path, again, *CREATE)
+    for step in steps[part::3]:
+        again()
+        assert _strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
+        gone = rdev(*DELETE)
         assert gone.returncode in (0, 3), (step, gone.stderr.decode())  # 3: killed before there was anything
-        assert _left(home) == [], step
-        assert rdev("project", "list", "-o", "name").stdout == b""
-        assert b"unfinished" not in rdev("doctor").stdout
-        reached = step
-    assert reached > 25
+        assert (_left(home), _sound(home)) == ([], []), step
 
 
 @PARTS
-def test_t_saga_1_delete_killed_after_any_step_ends_with_nothing_left(part, home, rdev, tmp_path):
-    wipe, reached = _each_home(home, tmp_path), 0
-    for step in _steps():
-        if step % 4 != part:
-            continue
-        wipe()
-        assert rdev("project", "create", "shop").returncode == 0
-        rdev("exec", "shop", "--", "true")
-        code = _strike(home, tmp_path, step, "SIGKILL", "project", "delete", "shop", "--yes")
-        if code == 0:
-            break
-        gone = rdev("project", "delete", "shop", "--yes")
+def test_t_saga_1_delete_killed_after_any_step_ends_with_nothing_left(part, home, rdev, tmp_path, again, project):
+    assert rdev("exec", project, "--", "true").returncode == 0
+    last, steps = _look(home, tmp_path, again, *DELETE)
+    assert len(steps) > 25
+    for step in steps[part::3]:
+        again()
+        assert _strike(home, tmp_path, step, "SIGKILL", *DELETE) == -signal.SIGKILL, step
+        gone = rdev(*DELETE)
         assert gone.returncode in (0, 3), (step, gone.stderr.decode())
-        assert _left(home) == [], step
-        assert b"unfinished" not in rdev("doctor").stdout
-        reached = step
-    assert reached > 12
+        assert (_left(home), _sound(home)) == ([], []), step
+    again()
+    assert _strike(home, tmp_path, last + 1, "SIGKILL", *DELETE) == 0
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_t_saga_2_create_stopped_at_any_step_is_undone_or_complete(how, home, rdev, tmp_path):
-    wipe, expected = _each_home(home, tmp_path), 128 + signal.Signals[how]
+@pytest.mark.parametrize(("first", "how"), [(1, "SIGINT"), (2, "SIGTERM"), (3, "SIGHUP")])
+def test_t_saga_2_create_stopped_at_any_step_is_undone_or_complete(first, how, home, rdev, tmp_path, again):
+    last, _ = _look(home, tmp_path, again, *CREATE)
     undone = 0
-    for step in range({"SIGINT": 1, "SIGTERM": 2, "SIGHUP": 3}[how], 1000, 3):
-        wipe()
-        code = _strike(home, tmp_path, step, how, "project", "create", "shop")
-        listed = rdev("project", "list", "-o", "name").stdout
+    for step in range(first, last + 1, 3):
+        again()
+        code = _strike(home, tmp_path, step, how, *CREATE)
         if code == 0:
-            _whole(rdev, home)
-            if step > 90:  # past the last step: nobody was struck
-                break
+            _whole(home)
             continue
-        assert code == expected, step
-        assert (listed, _left(home)) == (b"", []), step
+        assert code == 128 + signal.Signals[how], step
+        assert (_left(home), _sound(home)) == ([], []), step
         undone += 1
     assert undone > 8
 
@@ -147,7 +158,7 @@ def test_t_saga_4_two_that_create_the_same_agree_on_one(home, rdev, spawn):
     answers = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0, 0], answers
     assert len({json.loads(out)["id"] for out, _ in answers}) == 1
-    _whole(rdev, home)
+    _whole(home)
 
 
 def test_t_saga_4_of_two_that_delete_one_does_and_one_finds_nothing(home, rdev, spawn, project):
@@ -186,7 +197,7 @@ def test_t_saga_4_the_second_waits_for_the_first_and_then_says_who_is_busy(home,
         first.send_signal(signal.SIGCONT)
         assert rdev("project", "create", "shop").returncode == 0
         assert first.wait(30) == 0
-        _whole(rdev, home)
+        _whole(home)
     finally:
         if first.poll() is None:
             first.kill()

@@ -135,7 +135,7 @@ def test_an_agent_without_a_key_is_told_where_a_key_goes(rdev: Rdev, project: st
     )  # fmt: skip
     ran = rdev("claude", project, "add a page")
     assert ran.returncode == 9
-    assert "hint:  set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN" in ran.stderr.decode()
+    assert "hint:  rdev credential set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN" in ran.stderr.decode()
     assert (ran.stdout + ran.stderr).decode().count(words) == 2  # as it was said, and as the reason of the end
     error = json.loads(rdev("claude", project, "add a page", "-o", "json").stderr)["error"]
     assert (error["code"], error["context"]["said"]) == ("AGENT_FAILED", words)
@@ -235,7 +235,7 @@ def test_where_the_folder_names_the_project_it_may_be_left_out(rdev: Rdev, agent
     assert rdev("claude", "-", input=b"add a page").returncode == 0
     for typed in (("claude", agent), ("shell", agent), ("claude",), ("shell",)):  # a project alone is no prompt
         ran = rdev(*typed)
-        said = b"needs a terminal" if typed[0] == "claude" else b"none is given"  # without a prompt it is the agent's screen
+        said = b"needs a terminal" if typed[0] == "claude" else b"no line to run"  # without a prompt it is the agent's screen
         assert (ran.returncode, said in ran.stderr) == (2, True)
     (tmp_path / ".rdev.yaml").unlink()
     assert rdev("shell", "echo hello").returncode == 2

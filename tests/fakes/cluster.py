@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
 from rdev_cli.domain.resource import POD, Inventory, Owned
@@ -75,6 +76,7 @@ class MemoryCluster:
         self.runs: dict[str, Run] = {}
         self.planted: list[Owned] = []  # what stands there beside the pods
         self.place, self.ahead = "memory", timedelta()  # which place it is, and how far its clock is ahead of the machine's
+        self.logs: list[bytes] = []  # lines that pods wrote themselves; none: they have no log
         self.trouble = Trouble()
 
     def ready(self) -> None:
@@ -226,6 +228,14 @@ class MemoryCluster:
                     return Ran(code=3, stderr=b"")
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
+        lines = self.logs[int(after or "0") :]
+        if not self.logs:
+            return None
+        return PodLog(
+            project=project.name, pod=project.pod, log=b"".join(lines), next=str(len(self.logs)), ended=project.pod not in self.pods
+        )
 
     def attempt(self, argv: Sequence[str], *, tools: Sequence[str], network: bool, timeout: float) -> tuple[int, bytes]:
         return 0, b""

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from rdev_cli.domain.errors import Conflict, Failed, Invalid
-from rdev_cli.domain.project import Commit, Project, ownership
+from rdev_cli.domain.project import Project, ownership
+from rdev_cli.domain.standing import Commit
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import Stop
 from tests.fakes.trouble import Trouble

@@ -1,6 +1,7 @@
-"""The suite on a SQLite that is new enough for WAL: that it really is the one in use, in this process and in those it starts."""
+"""What is about the state, on a SQLite that is new enough for WAL: that it really is in use, here and in what is started, and what is run on it."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 import pytest
 
 from tests.house.listing import ROOT
+
+pytestmark = pytest.mark.state
 
 NEWER = os.environ.get("RDEV_TEST_NEWER_SQLITE") == "1"
 WAL_IS_SAFE = (3, 51, 3)
@@ -43,3 +46,11 @@ def test_sqlite_utils_works_with_it(home: Mapping[str, str]) -> None:
         "print(sqlite3.sqlite_version)"
     )
     assert _version({**home, "PYTHONPATH": str(USE)}, code) >= WAL_IS_SAFE
+
+
+def test_whoever_opens_the_state_s_file_is_run_on_both() -> None:
+    opens = re.compile(r"^import sqlite3|^from sqlite3|\bDatabase\(|\bSqliteStore\(", re.MULTILINE)
+    modules = {path.relative_to(ROOT): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    found = [path for path, text in modules.items() if opens.search(text)]
+    assert len(found) > 6
+    assert [str(path) for path in found if "pytestmark = pytest.mark.state" not in modules[path]] == []

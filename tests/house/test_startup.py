@@ -90,11 +90,22 @@ def test_completion_of_words_loads_the_words_and_nothing_else(loads: Loads, word
     assert not _found(modules - _START, {*SLOW, *STATE})
 
 
-def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project: str) -> None:
-    modules = loads("__complete", "exec", project[:2])
+@pytest.mark.parametrize("words", [("exec", "sh"), ("credential", "test", "")])
+def test_completion_of_names_loads_sqlite_and_nothing_else(loads: Loads, project: str, words: tuple[str, ...]) -> None:
+    modules = loads("__complete", *words)
     assert "sqlite3" in modules
     assert {m for m in modules if m.startswith(("rdev_cli.wiring", "rdev_cli.adapters"))} == {"rdev_cli.wiring", "rdev_cli.wiring.names"}
     assert not _found(modules - _START, SLOW)
+
+
+def test_a_short_command_never_looks_for_garbage_not_even_when_it_leaves(home: Mapping[str, str], project: str) -> None:
+    code = (
+        "import gc, os, sys; looked = []; gc.callbacks.append(lambda when, what: looked.append(what['generation']))\n"
+        "sys.argv[1:] = ['project', 'show', 'shop', '-o', 'name']; from rdev_cli.__main__ import main; main()\n"
+        "os.write(2, f'{looked} {gc.get_freeze_count() > 1000}'.encode())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], env=dict(home), capture_output=True, timeout=60, check=True)
+    assert (ran.stdout, ran.stderr) == (f"{project}\n".encode(), b"[] True")
 
 
 @pytest.mark.parametrize("argv", [("version",), ("schema",), ("--help",), ("project", "--help"), ("exec", "--help")])
@@ -136,3 +147,10 @@ def test_exec_loads_what_it_runs_with(loads: Loads, project: str) -> None:
         "rdev_cli.faces.cli.claude",
     }
     assert not _found(modules, {*HEAVY, *never})
+
+
+def test_the_transport_to_a_cluster_loads_no_client_no_yaml_and_no_framing() -> None:
+    program = "import sys, rdev_cli.adapters.kubernetes.api, rdev_cli.adapters.kubernetes.kubeconfig; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    never = (HEAVY - {"http.client", "email"}) | {"shutil", "subprocess", "tempfile", "websocket", "yaml", "typer"}
+    assert not _found(set(ran.stdout.split()) - _START, never)

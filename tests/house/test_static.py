@@ -151,6 +151,11 @@ def test_only_what_is_named_here_can_open_a_socket() -> None:
     assert opens == SOCKETS
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_t_sel_1_and_t_exec_15_what_deletes_by_selector_or_shares_a_client_is_named_nowhere(file: str) -> None:
+    assert not [name for name in ("kubernetes.stream", "delete_collection", "deletecollection") if name in FILES[file]]
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -50,6 +50,11 @@ def files(wheel: Path) -> set[str]:
     return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
+def pages(of: Path) -> set[str]:
+    """What an installed wheel has for `man`."""
+    return {name.partition(".data/data/")[2] for name in files(of) if ".data/data/" in name}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(ROOT, tmp_path_factory.mktemp("wheel"))
@@ -61,7 +66,10 @@ def test_the_wheel_holds_the_package_and_what_ships_beside_it_and_nothing_else(w
     beside = {f"rdev_cli/_data/{p.as_posix()}" for p in paths if p.parts[0] in FOLDERS}
     assert sum("/skeleton/" in name for name in beside) > 5
     assert sum(name.startswith("rdev_cli/_data/schemas/") for name in package) > 15
-    assert files(wheel) == package | beside
+    man = {f"share/man/man1/{p.name}" for p in paths if p.parts[:2] == ("docs", "man")}
+    assert {"share/man/man1/rdev.1", "share/man/man1/rdev-exec.1"} < man
+    assert pages(wheel) == man
+    assert {name for name in files(wheel) if ".data/" not in name} == package | beside
     assert any(n.endswith("licenses/LICENSE") for n in zipfile.ZipFile(wheel).namelist())
 
 
@@ -83,7 +91,9 @@ def test_folders_that_ship_beside_the_package_are_taken_when_they_are_there_and_
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, source / name)
     beside = [f"rdev_cli/_data/{folder}/" for folder in FOLDERS]
-    assert not [name for name in files(built(source, tmp_path / "bare")) if name.startswith(tuple(beside))]
+    bare = built(source, tmp_path / "bare")
+    assert not pages(bare)
+    assert not [name for name in files(bare) if name.startswith(tuple(beside))]
     for folder in ("cookbooks/go", "completions"):
         (source / folder).mkdir(parents=True)
         (source / folder / "one.txt").write_text("one")
@@ -122,6 +132,11 @@ def test_an_installed_wheel_works_and_reads_nothing_of_the_checkout(
     behind = f"{sysconfig.get_path('purelib')}"
     opened = {path for path in log.read_text().splitlines() if not path.startswith(behind)}
     assert not opened
+
+
+def test_an_installed_wheel_has_its_man_pages_beside_its_program(installed: Path) -> None:
+    found = (installed.parents[1] / "share" / "man" / "man1").iterdir()
+    assert {p.name: p.read_text() for p in found} == {p.name: p.read_text() for p in (ROOT / "docs" / "man").iterdir()}
 
 
 def test_the_watch_sees_what_is_opened(installed: Path, home: Mapping[str, str], tmp_path: Path) -> None:

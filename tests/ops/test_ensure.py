@@ -115,7 +115,7 @@ def test_a_foreign_repository_of_the_same_name_is_never_touched(world):
 
 def test_whoever_lost_the_lease_undoes_nothing_of_the_one_who_took_it(world):
     """A process that was too slow finds out at its next write, and leaves everything to its successor."""
-    from rdev_cli.domain.operation import Lease
+    from rdev_cli.domain.lease import Lease
 
     class Slow(MemoryForge):
         def seed(self, project, files):

@@ -18,6 +18,8 @@ from rdev_cli.ops.ensure import lease
 from tests.fakes.cluster import Pod
 from tests.fakes.world import MemoryWorld
 
+pytestmark = pytest.mark.state
+
 
 class Later:
     """A clock that tests put on."""

@@ -16,7 +16,9 @@ class PipeExec:
 
     def __init__(self, process: "subprocess.Popen[bytes]", protocol: str) -> None:
         self.process, self.protocol, self.status = process, protocol, None
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self._in = process.stdin.fileno()
         self._open = {process.stdout.fileno(): 1, process.stderr.fileno(): 2}
         self._lock, self._ended, self.broken = threading.Lock(), False, False

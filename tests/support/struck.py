@@ -2,20 +2,42 @@
 
 A step is the moment before or after anything that leaves a mark outside the process: a commit of the database, a git
 process, a folder, a rename, a call of a pod or of the forge. Prints nothing of its own; after the last step rdev just ends.
+
+`struck.py look FILE -- ARGV...` strikes nobody, and writes into FILE which steps differ by what stands in the user's home:
+a process that is killed at one of the others leaves what it leaves at the one before.
 """
 
+import json
 import os
 import signal
 import sys
 
-POINTS = {"left": int(sys.argv[1])}
-NUMBER = signal.Signals[sys.argv[2]]
+LOOKING = sys.argv[1] == "look"
+POINTS = {"step": 0, "struck": 0 if LOOKING else int(sys.argv[1])}
+NUMBER = None if LOOKING else signal.Signals[sys.argv[2]]
+SEEN: list[tuple[int, object]] = []
 
 
 def strike() -> None:
-    POINTS["left"] -= 1
-    if POINTS["left"] == 0:
+    POINTS["step"] += 1
+    if LOOKING:
+        seen = home()
+        if not SEEN or SEEN[-1][1] != seen:
+            SEEN.append((POINTS["step"], seen))
+    elif POINTS["step"] == POINTS["struck"]:
         os.kill(os.getpid(), NUMBER)
+
+
+def home() -> object:
+    found = []
+    for folder, _, files in os.walk(os.environ["HOME"]):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            try:
+                one = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            found.append((path, one.st_ino, one.st_mode, one.st_size, one.st_mtime_ns))
+    return sorted(found)
 
 
 def around(owner: object, name: str) -> None:
@@ -50,7 +72,12 @@ def main() -> int:
         around(forge.LocalForge, name)
     for module in (forge, cluster):
         around(module, "remove_tree")
-    return rdev(sys.argv[4:])
+    if not LOOKING:
+        return rdev(sys.argv[4:])
+    code = rdev(sys.argv[4:])
+    with open(sys.argv[2], "w") as file:
+        json.dump({"all": POINTS["step"], "differ": [step for step, _ in SEEN]}, file)
+    return code
 
 
 class _Commit:

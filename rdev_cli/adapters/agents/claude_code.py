@@ -68,7 +68,10 @@ class ClaudeCode:
         """Return what to type about its last words: it names a way to log in that does not lead into a pod."""
         if not _NO_KEY.search(words):
             return ""
-        return "set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN, which claude setup-token prints) in your environment, and try again"
+        return (
+            "rdev credential set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN, which claude setup-token prints), or export it; "
+            "then try again"
+        )
 
 
 def _chosen(task: AgentTask) -> tuple[str, ...]:
@@ -113,7 +116,8 @@ def _retry(document: Mapping[str, Any]) -> str:
     status = document.get("error_status")
     why = " ".join(part for part in (str(status) if type(status) is int else "", name(document.get("error"))) if part)
     of = f" of {most}" if (most := count(document.get("max_retries"))) else ""
-    return f"the model did not answer{f' ({why})' if why else ''}; attempt {count(document.get('attempt'))}{of}"
+    what = "the model's API refuses the key" if status in (401, 403) else "the model did not answer"
+    return f"{what}{f' ({why})' if why else ''}; attempt {count(document.get('attempt'))}{of}"
 
 
 def _finished(document: Mapping[str, Any]) -> AgentEvent:

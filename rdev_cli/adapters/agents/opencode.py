@@ -56,7 +56,7 @@ class OpenCode:
         """Return what to type about its last words."""
         if not any(said in words.lower() for said in ("api key", "unauthorized", "authentication", "x-api-key")):
             return ""
-        return "set ANTHROPIC_API_KEY, or the key of the model's provider, in your environment, and try again"
+        return "rdev credential set ANTHROPIC_API_KEY (or the key of the model's provider), or export it; then try again"
 
     def parse(self, line: bytes) -> Sequence[AgentEvent]:
         """Return what one line of its stream tells; nothing for a line that tells nothing. Never raises."""

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from rdev_cli.adapters.agents.bundled import MODEL
 from rdev_cli.adapters.shared.bounded import within
-from rdev_cli.domain.errors import Cancelled, RdevError
+from rdev_cli.domain.errors import Cancelled, RdevError, Unavailable
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import Secret
 from rdev_cli.ports.timing import LOOKUP, Stop
@@ -37,6 +37,8 @@ def tried(variable: str, value: Secret, *, base_url: str, stop: Stop) -> Check:
             # not through a proxy and after no redirect: the value goes to this address and no other
             connection.request("POST", address.path.rstrip("/") + "/v1/messages/count_tokens", json.dumps(_BODY).encode(), headers)
             return connection.getresponse().status
+        except OSError as e:
+            raise Unavailable(f"cannot reach {host}: {e.strerror or type(e).__name__}") from e
         finally:
             connection.close()
 

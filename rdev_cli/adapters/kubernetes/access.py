@@ -6,7 +6,6 @@ import re
 import ssl
 import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -158,6 +157,8 @@ def _load_pair(context: ssl.SSLContext, certificate: bytes | Path, key: bytes | 
         with _in_memory(certificate) as one, _in_memory(key) as other:
             context.load_cert_chain(f"/proc/self/fd/{one.fileno()}", f"/proc/self/fd/{other.fileno()}", password=_no_password)
     else:
+        import tempfile  # noqa: PLC0415 -- costs more than all of TLS, and is not for Linux
+
         with tempfile.TemporaryDirectory(prefix="rdev-") as folder:  # 0700
             files = [Path(folder, name) for name in ("certificate", "key")]
             for file, material in zip(files, (certificate, key), strict=True):

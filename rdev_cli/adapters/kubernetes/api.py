@@ -141,14 +141,17 @@ class Api:
         *,
         follow: bool = False,
         since_seconds: int = 0,
+        since_time: str = "",
         tail: int = -1,
         previous: bool = False,
         timestamps: bool = False,
     ) -> Iterator[bytes]:
-        """Yield what a container wrote, as it comes. Unavailable if the connection breaks before the log's end."""
+        """Yield what a container wrote, as it comes; `since_time` is the server's, to the second. Unavailable if the connection breaks before the log's end."""
         query = {"container": container, "follow": _word(follow), "previous": _word(previous), "timestamps": _word(timestamps)}
         if since_seconds > 0:
             query["sinceSeconds"] = str(since_seconds)
+        if since_time:
+            query["sinceTime"] = since_time
         if tail >= 0:
             query["tailLines"] = str(tail)
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import random
 import ssl
 import threading
 import time
@@ -112,8 +111,8 @@ class Caller:
             headers={**(headers or {}), "Accept": "*/*" if opened else accept, **({} if body is None else {"Content-Type": content})},
             open=opened,
         )
-        # what is asked for after the stop is what cleans up
-        stop = wire.NEVER if self.stop.is_set() and not opened else self.stop
+        # what is asked for after the stop is what cleans up, or ends what runs in the pod; only what goes on and on does not begin any more
+        stop = wire.NEVER if self.stop.is_set() and (verb == "exec" or not opened) else self.stop
         deadline = time.monotonic() + timeout
         tries, lost, renewed = 0, False, False
         while True:
@@ -170,6 +169,8 @@ class Caller:
         """Wait before the next try; False if there is none, or no time for it."""
         if tries >= _TRIES:
             return False
+        import random  # noqa: PLC0415 -- when all is well nothing is tried again
+
         seconds = min(_LONGEST, _FIRST * 2 ** (tries - 1))
         # apart from each other: many that were turned away at once must not come back at once
         seconds = float(after) + random.uniform(0, 0.5) if after.isdigit() else random.uniform(seconds / 2, seconds)  # noqa: S311

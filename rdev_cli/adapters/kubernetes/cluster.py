@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.commands import PodCommands
     from rdev_cli.adapters.kubernetes.manifests import Manifest, Shape
     from rdev_cli.domain.command import Launch, Progress
+    from rdev_cli.domain.log import LogSpec, PodLog
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Inventory, Owned
@@ -330,6 +331,11 @@ class KubernetesCluster:
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
         return self._commands.run(project, argv, stdin=stdin, stdout=stdout, timeout=timeout)
+
+    def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
+        from rdev_cli.adapters.kubernetes import logs  # noqa: PLC0415 -- only `logs` needs it
+
+        return logs.page(self.api, self.namespace, project, spec, after=after, most=most)
 
     # what it proves
 

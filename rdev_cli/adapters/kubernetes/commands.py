@@ -4,73 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdev_cli.adapters.kubernetes import hand, own, terminals
+from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, write
+from rdev_cli.adapters.kubernetes.inputs import PodInput
 from rdev_cli.adapters.kubernetes.losses import fate, identity
-from rdev_cli.adapters.kubernetes.manifests import HOME, RUN, WORKSPACE
-from rdev_cli.adapters.kubernetes.socket import V5, Broken, Closed
+from rdev_cli.adapters.kubernetes.socket import Broken, Closed
 from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree
 from rdev_cli.adapters.shared.trace import trace
-from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
+from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
 from rdev_cli.domain.errors import Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.ports.cluster import Ran, Started
-from rdev_cli.ports.timing import LOOKUP, STANDARD
+from rdev_cli.ports.timing import HEAVY_WRITE, LOOKUP, STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from rdev_cli.adapters.kubernetes.api import Api
-    from rdev_cli.adapters.kubernetes.socket import Exec
     from rdev_cli.domain.project import Project
-    from rdev_cli.ports.cluster import Input
 
-SILENCE = 20.0  # seconds; pod.sh says a word every five
 PATIENCE = 45.0  # seconds without the pod while the API answers: then its node counts as lost
 BACK = 30.0  # seconds that a container has to come back, so that a record of before can still be read
-_BLOCK = 1 << 16  # pod.sh skips whole blocks of a stream
-_SLICE = 1 << 15
-_LINES = 1 << 13  # bytes of stdin that go as lines, which need no second connection at their end; more goes as it is
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
-# Takes a text by stdin, up to a line that the first line names, and becomes it: an argv would be part of a URL.
-_BOOT = 'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
-_NAMES = "t n l mark run work home what id skip_out skip_err more header input needs shell runner"
-
-
-@cache
-def _script() -> str:
-    text = (Path(__file__).parent / "pod.sh").read_text()
-    return "\n".join(line.lstrip() for line in text.splitlines() if not line.lstrip().startswith("#"))
-
-
-def _escape(data: bytes) -> bytes:
-    """Return bytes as printf's %b takes them, on one line."""
-    return b"".join(_ESCAPES[byte] for byte in data)
-
-
-_ESCAPES = [bytes((byte,)) if 0x20 <= byte < 0x7F and byte != 0x5C else b"\\0%03o" % byte for byte in range(256)]
-
-
-@dataclass(slots=True)
-class _Line:
-    """A connection to pod.sh: the command's bytes and rdev's own lines between them."""
-
-    exec: Exec
-    mark: bytes
-    at: list[int | None]  # the next byte of each stream, None until pod.sh says where it begins
-    heard: float
-    held: bytes = b""  # the beginning of one of our lines, perhaps
-    early: bytes = b""  # of stderr, before it is known where it begins
-    unread: list[list[str]] = field(default_factory=list)  # lines of ours that came together with one that was waited for
-    plain: bool = False  # a terminal: nothing but the command's bytes, and the server's word on its end
-    follows: bool = False  # nothing but `ok` goes through its stdin
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,96 +48,19 @@ class _Lost:
 class _Watch:
     """What this process knows of a command that it looks at."""
 
-    line: _Line | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # one looks at a time: whoever follows, or whoever waits for stdin's end
+    line: Line | None = None
     input: PodInput | None = None
+    more: str = ""  # what the next connection says of stdin: `in`, all of it came, or `broken`
+    whole: bool = False  # the pod knows that all of stdin came
+    seen: bool = False  # this connection has told what was there
     since: float = 0.0  # of the first failure to reach it, 0: none
     again: float = 0.0  # when to try again
     pause: float = 0.0
-    seen: bool = False
     limit: float = 0.0  # when to end it, where the pod cannot; 0: it can
     stopped: bool = False
     reason: str = ""  # why somebody here asked it to stop
     sizes: tuple[int, int] = (-1, -1)  # where the streams ended, as far as the last connection knew
-    broken: bool = False  # its stdin broke
-
-
-class PodInput:
-    """The stdin of a command that this process started. One thread may write while another follows."""
-
-    def __init__(self, exec: Exec | None, *, lines: bool) -> None:
-        self._exec, self._lines, self._sent, self._raw = exec, lines, 0, False
-        self.deaf = exec is None  # the command reads no more
-        self.finished = False
-
-    def write(self, data: bytes) -> bool:
-        view, size = memoryview(data), _SLICE
-        if not self._raw and not self._lines and self._sent + len(data) > _LINES:
-            self._send(b"raw\n")
-            self._raw = True
-        self._sent += len(data)
-        for at in range(0, len(view), size):
-            part = bytes(view[at : at + size])
-            if self.deaf or not self._send(part if self._raw else b"." + _escape(part) + b"\n"):
-                return False
-        return True
-
-    def finish(self) -> None:
-        self.finished = True
-        if not self._raw:
-            self._send(b"end\n")
-        elif self._exec is not None:
-            with suppress(Broken):
-                self._exec.end()  # pod.sh answers `in`, and whoever follows says that this was all
-
-    def give_up(self) -> None:
-        if not self._raw:
-            self._send(b"cut\n")
-        elif self._exec is not None:
-            with suppress(Broken):
-                self._exec.end()
-
-    def resize(self, rows: int, columns: int) -> None:
-        if not self._raw:
-            self._send(b"size %d %d\n" % (rows, columns))
-
-    @property
-    def whole(self) -> bool:
-        """Say whether the connection still takes a word after stdin's end."""
-        return self.finished and not self._raw
-
-    def _send(self, data: bytes) -> bool:
-        if self._exec is None:
-            return False
-        try:
-            self._exec.send(data)
-        except Broken:
-            self.deaf = True
-            return False
-        return True
-
-
-class _TerminalInput:
-    """The keys for a terminal that is the connection's own."""
-
-    def __init__(self, exec: Exec) -> None:
-        self._exec = exec
-
-    def write(self, data: bytes) -> bool:
-        try:
-            self._exec.send(data)
-        except Broken:
-            return False
-        return True
-
-    def finish(self) -> None:
-        self.write(b"\x04")
-
-    def give_up(self) -> None:
-        self._exec.close()
-
-    def resize(self, rows: int, columns: int) -> None:
-        with suppress(Broken):
-            self._exec.resize(rows, columns)
 
 
 class PodCommands:
@@ -215,16 +101,16 @@ class PodCommands:
                 raise Invalid("an argument is longer than Linux allows", hint="give the text by stdin (-i) or in a file", field="argv")
         trace("runner", launch.argv)
         folder = private_folder(self._spool) / launch.id
-        if runner.outcome(folder) is not None:
+        watch = self._watches.setdefault(launch.id, _Watch())
+        if watch.line is not None or runner.outcome(folder) is not None:
             return Started()
         folder.mkdir(0o700, exist_ok=True)
         if not own and not (folder / "pod").exists():
-            _write(folder / "pod", json.dumps(self._identity(project)))
-        watch = self._watches.setdefault(launch.id, _Watch())
+            write(folder / "pod", json.dumps(self._identity(project)))
         takes = launch.stdin or launch.terminal is not None
         said = self._send_off(project, launch, folder, watch)
         if said is None:  # it may have been started: whoever follows finds out
-            return Started(input=PodInput(None, lines=True) if takes else None)
+            return Started(input=PodInput(None, terminal=False) if takes else None)
         words = said.split()
         if words[:1] == ["exists"]:
             return Started()
@@ -239,7 +125,9 @@ class PodCommands:
         if not takes:
             return Started(note=note)
         assert watch.line is not None
-        watch.input = PodInput(watch.line.exec, lines=launch.terminal is not None or watch.line.exec.protocol != V5)
+        watch.input = PodInput(
+            watch.line.exec, terminal=launch.terminal is not None, settle=lambda: self._settle(project, launch.id, folder, watch)
+        )
         return Started(input=watch.input, note=note)
 
     def _send_off(self, project: Project, launch: Launch, folder: Path, watch: _Watch) -> str | None:
@@ -248,7 +136,7 @@ class PodCommands:
         while True:
             try:
                 watch.line = self._open(project, launch.id, folder, "start", launch=launch)
-                words = self._answer(watch.line, folder, "said")
+                words = watch.line.answer("said")
                 # the same id starts nothing twice; what broke may have been the answer to the first time
                 mine = words == ["exists"] and again and not (launch.stdin or launch.terminal)
                 return "ready" if mine else " ".join(words)
@@ -268,153 +156,26 @@ class PodCommands:
             pause = min(max(0.05, pause * 2), 2.0)
 
     def _plain_terminal(self, project: Project, launch: Launch, folder: Path, watch: _Watch) -> Started:
-        """Start a command in a terminal of the connection's own, which ends with it."""
         self._hang_up(watch)
-        assert launch.terminal is not None
-        rows, columns = launch.terminal
-        nonce, end, mark = (os.urandom(16).hex() for _ in range(3))
-        inside = ["sh", "-c", f'stty sane rows {rows:d} cols {columns:d}; exec "$@"', "rdev", *launch.argv]
-        words = {"run": RUN, "work": WORKSPACE, "home": HOME, "what": "terminal", "id": launch.id}
-        text = f"unset {_NAMES}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
-        text += f"set -- {shlex.join(runner.launch_argv(launch, nonce, inside))}\n{_script()}"
-        # nothing is echoed or changed on its way before the command has the terminal; no word of this is sent before that is so
-        boot = f"stty raw -echo || exit 126; echo {mark}; {_BOOT}"
-        exec = self._api.exec(self._namespace, project.pod, self._container, ["sh", "-c", boot], stdin=True, terminal=True, timeout=STANDARD)
-        line = watch.line = _Line(exec, mark.encode() + b"\n", [0, 0], time.monotonic(), plain=True)
-        try:
-            said = b""
-            while mark.encode() not in said:
-                got = exec.read(STANDARD)
-                if got is None:
-                    raise Broken(f"no answer in {STANDARD:.0f} s")
-                said += got[1]
-            exec.send(f"{end}\n{text}\n{end}\n".encode("utf-8", "surrogateescape") + runner.header(launch, nonce))
-        except (Broken, Closed) as e:
-            self._leave(launch.id)
-            raise Unavailable(
-                f"the image of {project.pod} has neither script(1) nor a working stty(1), so there is no terminal to give",
-                hint="use an image that has one of them, or leave out -t",
-                code="TOOL_MISSING",
-                tool="script",
-            ) from e
+        watch.line, source = terminals.opened(self._api, self._namespace, project.pod, self._container, launch, folder)
         watch.seen = True
         if launch.limit_seconds:
             watch.limit = time.monotonic() + launch.limit_seconds
-        (folder / "out").touch(0o600)
-        return Started(input=_TerminalInput(line.exec), note="there is no script(1) in the image, so this terminal ends with its connection")
+        return Started(input=source, note=terminals.NOTE)
 
-    def _open(self, project: Project, id: str, folder: Path | None, what: str, *, more: str = "", launch: Launch | None = None) -> _Line:
+    def _open(self, project: Project, id: str, folder: Path, what: str, *, more: str = "", launch: Launch | None = None) -> Line:
         """Connect to the pod and send pod.sh with what it shall do; any RdevError of the API, Broken if the connection is gone at once."""
         mark = f"\x1e{os.urandom(16).hex()}"
-        skip = [runner.size(folder / name) // _BLOCK if folder is not None and launch is None else 0 for name in ("out", "err")]
-        words = {
-            "mark": mark, "run": RUN, "work": WORKSPACE, "home": HOME, "what": what, "id": id, "more": more,
-            "skip_out": str(skip[0]), "skip_err": str(skip[1]),
-        }  # fmt: skip
-        rest: list[str] = []
-        if launch is not None:
-            needs = "" if launch.terminal is None else "script"
-            words |= {"input": "1" if launch.stdin or launch.terminal else "0", "needs": needs, "shell": shlex.join(runner.SHELL)}
-            words["header"], words["runner"], rest = self._launch(launch)
-        end = os.urandom(16).hex()
-        text = f"unset {_NAMES}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
-        text += f"set -- {shlex.join(rest)}\n{_script()}"
-        exec = self._api.exec(
-            self._namespace, project.pod, self._container, ["sh", "-c", _BOOT], stdin=True, timeout=STANDARD if launch else LOOKUP
+        skip = self._sizes(folder) if what == "follow" else (0, 0)
+        opened = self._api.exec(
+            self._namespace, project.pod, self._container, ["sh", "-c", hand.BOOT], stdin=True, timeout=STANDARD if launch else LOOKUP
         )
-        line = _Line(exec, mark.encode() + b" ", [0, 0] if launch is not None else [None, None], time.monotonic(), follows=what == "follow")
         try:
-            exec.send(f"{end}\n{text}\n{end}\n".encode("utf-8", "surrogateescape"))
+            opened.send(hand.message(what, id, mark, more=more, skip=skip, launch=launch))
         except BaseException:
-            exec.close()
+            opened.close()
             raise
-        return line
-
-    @staticmethod
-    def _launch(launch: Launch) -> tuple[str, str, list[str]]:
-        """Return what goes first through the runner's stdin, the runner, and its arguments after the folder."""
-        nonce = os.urandom(16).hex()
-        argv: list[str] | None = None
-        if launch.terminal is not None:
-            rows, columns = launch.terminal
-            inside = shlex.join(["/bin/sh", "-c", 'exec "$@"', "rdev", *launch.argv])
-            # the environment is taken outside the terminal, which would echo it
-            argv = ["script", "-qefc", f"tty >&9; exec 9>&-; stty rows {rows:d} cols {columns:d}; exec {inside}", "/dev/null"]
-        inner = runner.launch_argv(launch, nonce, argv)
-        mode = "tty" if launch.terminal is not None else "plain"
-        front = len(runner.SHELL) + 1
-        whole = runner.runner_argv("", launch, mode, inner)
-        return runner.header(launch, nonce).decode("utf-8", "surrogateescape"), whole[front], whole[front + 3 :]
-
-    # what pod.sh tells
-
-    def _next(self, line: _Line, folder: Path, wait: float) -> list[list[str]] | None:
-        """Read once, waiting at most `wait` seconds: spool the command's bytes, return rdev's own lines; None: nothing came.
-
-        Closed or Broken as the connection is, Broken too after a silence that pod.sh would not keep.
-        """
-        if line.unread:
-            lines, line.unread = line.unread, []
-            return lines
-        got = line.exec.read(max(0.0, min(wait, SILENCE)))
-        now = time.monotonic()
-        if got is None:
-            if now - line.heard > SILENCE:
-                raise Broken(f"no word for {SILENCE:.0f} s")
-            return None
-        line.heard = now
-        channel, data = got
-        if channel == 2:
-            self._put(line, folder, 1, data)
-            return []
-        lines = []
-        data = line.held + data
-        while (begin := data.find(line.mark)) >= 0 and (stop := data.find(b"\n", begin)) >= 0:
-            self._put(line, folder, 0, data[:begin])
-            words = data[begin + len(line.mark) : stop].decode(errors="replace").split()
-            data = data[stop + 1 :]
-            if words[0] == "from" and line.at[0] is None:
-                line.at = [int(words[1]), int(words[2])]
-                early, line.early = line.early, b""
-                self._put(line, folder, 1, early)
-            lines.append(words)
-        keep = begin if begin >= 0 else _beginning(data, line.mark)
-        line.held = data[keep:]
-        self._put(line, folder, 0, data[:keep])
-        return lines
-
-    def _answer(self, line: _Line, folder: Path, word: str) -> list[str]:
-        """Return what follows the word that pod.sh is to say; Broken or Closed if it does not."""
-        end = time.monotonic() + STANDARD
-        while (left := end - time.monotonic()) > 0:
-            lines = self._next(line, folder, left) or []
-            for number, words in enumerate(lines):
-                if words[0] == word:
-                    line.unread = lines[number + 1 :]
-                    return words[1:]
-        raise Broken(f"no answer in {STANDARD:.0f} s")
-
-    def _put(self, line: _Line, folder: Path, stream: int, data: bytes) -> None:
-        """Write bytes of a stream where they belong; others may do the same at the same time, with the same bytes."""
-        if not data:
-            return
-        at = line.at[stream]
-        if at is None:
-            # which of the two streams is heard first is not said; pod.sh names their beginnings on stdout, before anything else there
-            line.early += data if stream == 1 else b""
-            return
-        line.at[stream] = at + len(data)
-        skip = max(0, runner.size(folder / _STREAMS[stream]) - at)
-        if skip >= len(data):
-            return
-        fd = os.open(folder / _STREAMS[stream], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            view, at = memoryview(data)[skip:], at + skip
-            while view:
-                moved = os.pwrite(fd, view, at)
-                view, at = view[moved:], at + moved
-        finally:
-            os.close(fd)
+        return Line(opened, mark.encode() + b" ", folder, [0, 0] if launch is not None else [None, None], follows=what == "follow")
 
     # follow
 
@@ -430,7 +191,8 @@ class PodCommands:
                 return Progress(stdout=sizes[0], stderr=sizes[1], outcome=outcome)
             if watch.limit and time.monotonic() > watch.limit:
                 self.stop(project, id, "timeout")
-            lost = self._look(project, id, folder, watch, end)
+            with watch.lock:
+                lost = self._look(project, id, folder, watch, end) if runner.outcome(folder) is None else None
             looked = True
             if lost is not None and runner.outcome(folder) is None:  # unless somebody else has seen its end meanwhile
                 self._leave(id)
@@ -452,7 +214,7 @@ class PodCommands:
                     return None
             folder.mkdir(0o700, parents=True, exist_ok=True)
             try:
-                watch.line = self._open(project, id, folder, "follow", more="broken" if watch.broken else "")
+                watch.line = self._open(project, id, folder, "follow", more=watch.more)
             except Broken as e:
                 return self._trouble(project, folder, watch, e)
             except RdevError as e:
@@ -463,14 +225,17 @@ class PodCommands:
         try:
             return self._hear(project, id, folder, watch, end)
         except (Broken, Closed) as e:
-            watch.broken = watch.broken or (watch.input is not None and not watch.input.whole)
+            if watch.input is not None and not watch.whole and not watch.more:
+                watch.more = "broken"
             return self._trouble(project, folder, watch, e)
 
     def _hear(self, project: Project, id: str, folder: Path, watch: _Watch, end: float) -> _Lost | None:
         line = watch.line
         assert line is not None
         if line.plain:
-            return self._hear_terminal(id, folder, watch, line, end)
+            if terminals.ended(line, watch.reason, end):
+                self._hang_up(watch)
+            return None
         before, last = list(line.at), None
         # a first look takes what is there, and an end what belongs to it, however short the wait
         first = time.monotonic() + STANDARD
@@ -478,19 +243,19 @@ class PodCommands:
             until = end if watch.seen and last is None else max(end, first)
             # what is there is taken in one go; a wait ends with the first news
             news = watch.seen and last is None and line.at != before
-            lines = self._next(line, folder, 0.0 if news else until - time.monotonic())
+            lines = line.next(0.0 if news else until - time.monotonic())
             for words in lines or ():
                 match words[0]:
                     case "seen" | "alive":
                         watch.seen, watch.since, watch.pause = True, 0.0, 0.0
+                    case "whole":
+                        watch.whole, watch.more = True, ""
                     case "deaf" if watch.input is not None:
                         watch.input.deaf = True
                     case "in" if watch.input is not None:
                         # heard over the very connection that all of stdin went through
-                        more = "in" if watch.input.finished else "broken"
-                        follows = self._open(project, id, folder, "follow", more=more)
+                        watch.more = "in" if watch.input.finished else "broken"
                         self._hang_up(watch)
-                        watch.line, watch.seen = follows, False
                         return None
                     case "gone":
                         return self._gone(project, folder, watch)
@@ -507,25 +272,22 @@ class PodCommands:
             if news and time.monotonic() >= end:
                 return None
 
-    def _hear_terminal(self, id: str, folder: Path, watch: _Watch, line: _Line, end: float) -> _Lost | None:
-        try:
-            got = line.exec.read(max(0.0, end - time.monotonic()))
-            while got is not None:
-                self._put(line, folder, 0, got[1])
-                got = line.exec.read(0.0)
-        except Closed:
-            status = line.exec.status
-            if status is None or status.code is None:
-                return _Lost("")
-            ending = Ending(watch.reason) if watch.reason else Ending.EXITED
-            _write(folder / "exit", f"{status.code} {ending.value}\n")
-            self._leave(id)
-        return None
+    def _settle(self, project: Project, id: str, folder: Path, watch: _Watch) -> None:
+        """Wait until the pod knows that all of stdin came, or nobody reads it any more."""
+        end = time.monotonic() + HEAVY_WRITE
+        while not watch.whole and runner.outcome(folder) is None and time.monotonic() < end:
+            with watch.lock:
+                if watch.whole or self._look(project, id, folder, watch, time.monotonic() + 0.2) is not None:
+                    return
+            if watch.input is not None and watch.input.deaf:
+                return
 
     def _complete(self, project: Project, id: str, folder: Path, watch: _Watch, words: list[str]) -> bool:
         """Record an end in the spool once all that belongs to it is there; say whether it is."""
         line = watch.line
         assert line is not None
+        if len(words) < 6:
+            raise Broken("its last word is not whole")
         at = (line.at[0] or 0, line.at[1] or 0)
         if words[:2] == ["?", "?"]:  # the pod cannot tell: two connections that saw the same have to do
             if watch.sizes != at:
@@ -533,12 +295,12 @@ class PodCommands:
                 raise Broken("a second look, since the pod cannot tell how much there is")
         elif at != (int(words[0]), int(words[1])):
             return False
-        for name, cut in zip(_STREAMS, words[3], strict=True):
+        for name, cut in zip(STREAMS, words[3], strict=True):
             (folder / name).touch(0o600)
             if cut == "1":
                 (folder / f"{name}.cut").touch(0o600)
-        _write(folder / "exit", " ".join(words[4:]) + "\n", at=time.time() - max(0, int(words[2] or 0)))
-        if line.follows or watch.input is None or watch.input.whole:
+        write(folder / "exit", " ".join(words[4:]) + "\n", at=time.time() - max(0, int(words[2] or 0)))
+        if line.follows or watch.input is None or watch.input.open:
             with suppress(Broken, Closed):
                 line.exec.send(b"ok\n")
                 while line.exec.read(1.0) is not None:
@@ -619,21 +381,17 @@ class PodCommands:
     def _ask(self, project: Project, id: str, what: str, more: str = "") -> str:
         """Let pod.sh do something and return its word; empty if there is no such pod."""
         try:
-            line = self._open(project, id, None, what, more=more)
+            line = self._open(project, id, self._spool, what, more=more)
         except NotFound:
             return ""
         except Broken as e:
-            raise Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE") from e
+            raise _broken(project) from e
         try:
-            end = time.monotonic() + LOOKUP + GRACE
-            while (left := end - time.monotonic()) > 0:
-                for words in self._next(line, self._spool, left) or ():
-                    return words[0]
+            return line.answer("did")[0]
         except (Broken, Closed) as e:
-            raise Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE") from e
+            raise _broken(project) from e
         finally:
             line.exec.close()
-        return ""
 
     def stop(self, project: Project, id: str, reason: str) -> None:
         watch = self._watches.setdefault(id, _Watch())
@@ -652,32 +410,11 @@ class PodCommands:
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
         id = f"run_{project.id[-8:]}_{os.urandom(8).hex()}"
-        launch = Launch(id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)))
-        folder, progress = self._spool / id, None
-        end = time.monotonic() + timeout + GRACE + STANDARD
+        launch = Launch(id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), cap=own.CAP)
+        folder = self._spool / id
         try:
             started = self._start(project, launch, own=True)
-            if stdin is not None and started.input is not None:
-                while chunk := stdin.read(1 << 20):
-                    if not started.input.write(chunk):
-                        break
-                started.input.finish()
-            progress = self.advance(project, id, wait=0)
-            while progress.outcome is None and time.monotonic() < end:  # its limit ends it
-                progress = self.advance(project, id, after=(progress.stdout, progress.stderr), wait=timeout)
-            errors = runner.read(folder / "err", 0, 1 << 16)
-            how = progress.outcome.ending if progress.outcome is not None else Ending.LOST
-            if progress.outcome is None or how is not Ending.EXITED:
-                raise Unavailable(
-                    f"rdev's own command in the pod did not run to its end ({how.value})",
-                    hint="rdev doctor looks for the cause",
-                    said=errors.decode(errors="replace")[-500:],
-                )
-            if stdout is not None:
-                with (folder / "out").open("rb") as spooled:
-                    while chunk := spooled.read(1 << 20):
-                        stdout.write(chunk)
-            return Ran(code=progress.outcome.code, stderr=errors)
+            return own.carried(folder, started, lambda **more: self.advance(project, id, **more), stdin, stdout, timeout)
         finally:
             if id in self._watches:  # cut off: it must not go on in a folder that is gone
                 self._leave(id)
@@ -693,28 +430,8 @@ class PodCommands:
             remove_tree(folder)
 
 
-_STREAMS = ("out", "err")
-
-
-def _write(path: Path, text: str, *, at: float | None = None) -> None:
-    """Write a record that is there whole or not at all; several threads and processes may do so at once."""
-    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, text.encode())
-        if at is not None:
-            os.utime(fd, (at, at))
-    finally:
-        os.close(fd)
-    os.replace(part, path)
-
-
-def _beginning(data: bytes, mark: bytes) -> int:
-    """Return where the beginning of a mark may stand at the end of data; its length if there is none."""
-    at = data.find(mark[:1], max(0, len(data) - len(mark) + 1))
-    while at >= 0 and not mark.startswith(data[at:]):
-        at = data.find(mark[:1], at + 1)
-    return at if at >= 0 else len(data)
+def _broken(project: Project) -> Unavailable:
+    return Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE")
 
 
 def _no_shell(project: Project, why: str) -> Unavailable:
@@ -724,7 +441,3 @@ def _no_shell(project: Project, why: str) -> Unavailable:
         code="TOOL_MISSING",
         tool="sh",
     )
-
-
-def _is_an_input(one: PodInput) -> Input:
-    return one

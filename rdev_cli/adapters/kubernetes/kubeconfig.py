@@ -2,12 +2,10 @@
 
 import base64
 import binascii
-import ipaddress
 import json
 import os
 import re
 import shlex
-import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -236,6 +234,8 @@ def loopback(host: str) -> bool:
     """Say whether a host of an address is this machine itself."""
     if host == "localhost":
         return True
+    import ipaddress  # noqa: PLC0415 -- few need it
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -280,15 +280,17 @@ def _proxy(text: str) -> str:
 def _proxy_of(environ: Mapping[str, str], server: str) -> str:
     """Return the proxy that the environment names for a server, as kubectl reads it."""
     host, port = urlsplit(server).hostname or "", urlsplit(server).port or 443
-    if not server.startswith("https:") or loopback(host):
-        return ""
     proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy") or ""
-    if not proxy or _direct(environ.get("NO_PROXY") or environ.get("no_proxy") or "", host, port):
+    if not proxy or not server.startswith("https:") or loopback(host):
+        return ""
+    if _direct(environ.get("NO_PROXY") or environ.get("no_proxy") or "", host, port):
         return ""
     return _proxy(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _direct(listed: str, host: str, port: int) -> bool:
+    import ipaddress  # noqa: PLC0415 -- few need it
+
     for part in (one.strip().lower() for one in listed.split(",")):
         name, _, only = part.rpartition(":") if re.search(r"[^:]:\d+$", part) else (part, "", "")
         if not name or (only and int(only) != port):
@@ -351,6 +353,8 @@ def _plugin(user: _Entry, cluster: _Entry, server: str, environ: Mapping[str, st
     told = user.data.get("exec")
     if told is None:
         return None
+    import shutil  # noqa: PLC0415 -- for those who have a plugin
+
     args, variables = told.get("args") or [] if isinstance(told, Mapping) else None, {}
     if args is None or isinstance(args, str) or any(not isinstance(one, str) for one in args):
         raise Invalid("'exec' of the user in the kubeconfig cannot be understood", hint="kubectl config view", field="kubeconfig")

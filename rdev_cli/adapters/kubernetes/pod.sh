@@ -8,7 +8,8 @@
 #   header input runner and the positional parameters: for start, what the runner's stdin begins with, whether more follows, the runner, its argv after DIR
 # On stdout, between bytes of the command's own, lines `MARK word ...`:
 #   said LINE   the runner's first line      from OUT ERR   the offsets that streams begin at      seen   all was told that was there
-#   in          stdin came to its end here, not the connection    deaf   the command reads no more    alive          nothing is new, but all is well
+#   in          stdin came to its end here, not the connection    whole   and somebody has said so    deaf   the command reads no more
+#   alive          nothing is new, but all is well
 #   end OUT ERR AGE CUT CODE HOW [CAUSE]     final sizes (`?`: unknown), seconds since, out.cut err.cut as 0 or 1, the exit record
 #   dead        nothing of it lives, and there is no record      gone   there is no such folder
 # After `end` the client may say `ok` on stdin: it has everything, and the folder goes.
@@ -77,7 +78,7 @@ feed() {
         cat || return
         : >"$dir/eof"
         turn=0
-        until [ -e "$dir/in" ] || [ -e "$dir/ended" ] || [ -e "$dir/broken" ] || [ "$turn" -gt 60000 ]; do nap 0.05 50; turn=$((turn + slept)); done
+        until [ -e "$dir/in" ] || [ -e "$dir/ended" ] || [ -e "$dir/broken" ] || [ "$turn" -gt 30000 ]; do nap 0.05 50; turn=$((turn + slept)); done
         return 0
         ;;
     esac
@@ -114,6 +115,7 @@ said() { # tells the runner's first line; no if it is no good one
   until read -r line <"$said"; do
     young=$((young + 1))
     [ "$young" -lt 2000 ] || nap 0.02 20
+    [ "$young" -lt 4000 ] || { line='the runner did not begin'; break; } # whoever was to start it was killed
   done
   say said "$line"
   case $line in
@@ -164,8 +166,11 @@ follow() {
     done
     [ -z "$fate" ] || break
     [ -n "$seen" ] || { seen=1; say seen; }
-    [ "$told" != '' ] || [ ! -e "$dir/eof" ] || { told=in; say in; }
-    [ "$told" != '' ] || [ ! -e "$dir/deaf" ] || { told=deaf; say deaf; }
+    if [ -n "$told" ]; then :
+    elif [ -e "$dir/in" ]; then told=1; say whole
+    elif [ -e "$dir/deaf" ]; then told=1; say deaf
+    elif [ -e "$dir/eof" ]; then told=1; say in
+    fi
     if [ "$out/$err" != "$was" ]; then idle=0 quiet=0; fi
     if [ "$idle" -lt 100 ]; then nap 0.01 15
     elif [ "$idle" -lt 3000 ]; then nap 0.04 45
@@ -201,18 +206,18 @@ remove() {
 }
 
 halt() { # REASON
-  [ -d "$dir" ] || { say none; return; }
+  [ -d "$dir" ] || { say did none; return; }
   if read -r first first_start <"$dir/terminal"; then
     ! runs "$first" "$first_start" || { kill -HUP "-$first" "$first"; nap 1 1000; }
     ! runs "$first" "$first_start" || kill -KILL "-$first"
-    say sent
+    say did sent
     return
   fi
-  ids || { say early; return; }
-  runs "$first" "$first_start" || { say ended; return; }
+  ids || { say did early; return; }
+  runs "$first" "$first_start" || { say did ended; return; }
   [ "$1" != timeout ] || : >"$dir/stop.timeout"
   kill -TERM "$core"
-  say sent
+  say did sent
 }
 
 exec 3<&0 # what is started in the background would have no stdin else
@@ -236,9 +241,9 @@ case $what in
     if ids && runs "$first" "$first_start" && runs "$child" "$child_start"; then
       if [ "$group" = "$child" ]; then kill "-$more" "-$child"; else kill "-$more" "$child"; fi
     fi
-    say done
+    say did done
     ;;
-  remove) remove; say done ;;
+  remove) remove; say did done ;;
   sweep)
     for dir in "$run/$id"*; do
       [ -d "$dir" ] || continue
@@ -250,6 +255,6 @@ case $what in
       done
       remove
     done
-    say done
+    say did done
     ;;
 esac

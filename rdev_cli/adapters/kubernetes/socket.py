@@ -143,10 +143,10 @@ class Exec:
             self._wire.close()
 
     def _take(self, most: int) -> bytes:
-        data = self._wire.reader.read1(most)
-        if not data:
+        # a peek fills the buffer; read1 alone would fetch the two bytes of a head by themselves
+        if not self._wire.reader.peek(1):
             raise ConnectionResetError("the connection ended")
-        return data
+        return self._wire.reader.read1(most)
 
     def _took(self, frame: Any) -> tuple[int, bytes] | None:
         """Return what a frame says of the command's output."""

@@ -56,14 +56,24 @@ class Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        while True:
-            try:
-                with self._lock:
-                    return self._sock.recv_into(buffer)
-            except (ssl.SSLWantReadError, BlockingIOError):
-                _wait(self._sock, select.POLLIN, self.deadline, self.stop)
-            except ssl.SSLWantWriteError:
-                _wait(self._sock, select.POLLOUT, self.deadline, self.stop)
+        with memoryview(buffer).cast("B") as room:
+            got = 0
+            while True:
+                try:
+                    # all that is there: a server may send records of a few kilobytes, and each would cost the way up through all readers
+                    with self._lock:
+                        while got < len(room) and (more := self._sock.recv_into(room[got:])):
+                            got += more
+                    return got
+                except OSError as e:
+                    if got:  # what came before an end was sent; the end is told by the next read
+                        return got
+                    if isinstance(e, ssl.SSLWantReadError | BlockingIOError):
+                        _wait(self._sock, select.POLLIN, self.deadline, self.stop)
+                    elif isinstance(e, ssl.SSLWantWriteError):
+                        _wait(self._sock, select.POLLOUT, self.deadline, self.stop)
+                    else:
+                        raise
 
     def quiet(self) -> bool:
         """Say whether nothing has come: between two answers anything, an end above all, makes the connection useless."""

@@ -3,19 +3,23 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.git import STRICT, git, telling
 from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound, Unavailable
-from rdev_cli.domain.project import Commit, Project, ownership
+from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import FAST_LOOKUP, LONG_RUNNING, Stop
+
+if TYPE_CHECKING:
+    from rdev_cli.domain.standing import Commit
 
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Neither a user nor a host may begin with `-`, which ssh would take for an option; nor hold `%`, behind which git would find one.
@@ -102,12 +106,17 @@ class LocalForge:
                 f"{shown(source)} is rdev's own", hint="give the project's repository: rdev project show NAME -o json", field="source"
             )
         if not os.path.isdir(path):
-            raise NotFound(f"there is no folder {shown(source)}", hint="give a folder with a git repository, or a URL", source=source)
+            hint = "give a folder with a git repository, or a URL"
+            if re.match(r"[\w-]+(\.[\w-]+)+/", source):
+                hint = f"for a URL: --from https://{shown(source)}"
+            raise NotFound(f"there is no folder {shown(source)}", hint=hint, source=source)
         # its configuration may include what never ends, so this is bounded, and a Ctrl-C ends it
         code, out = git(Path(path), "rev-parse", "--is-shallow-repository", "--show-prefix", ok=range(256), timeout=FAST_LOOKUP, stop=stop)
         if code != 0:
             raise Invalid(
-                f"{shown(source)} is no git repository of yours", hint=f"make it one: git -C {shown(source)} init", field="source"
+                f"{shown(source)} is no git repository of yours",
+                hint=f"make it one, and commit what shall be in it: git -C {shlex.quote(shown(source, most=4096))} init",
+                field="source",
             )
         shallow, _, prefix = os.fsdecode(out).removesuffix("\n").partition("\n")
         if prefix:
@@ -152,7 +161,9 @@ class LocalForge:
                 or next(iter(heads), "")
             )
         if not branch:
-            raise Invalid(f"{shown(source)} has no commit on any branch", hint="commit something there first", field="source")
+            where = shlex.quote(shown(source, most=4096))
+            hint = f"commit something there first: git -C {where} add . && git -C {where} commit -m begin"
+            raise Invalid(f"{shown(source)} has no commit on any branch", hint=hint, field="source")
         # branches and their history; tags, notes, configuration, hooks and submodules stay where they are
         git(
             path, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options", source,
@@ -253,7 +264,7 @@ class LocalForge:
         code, _ = git(path, "merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))
         return code == 0
 
-    def commit(self, project: Project, sha: str) -> Commit | None:
+    def commit(self, project: Project, sha: str) -> "Commit | None":
         path = self._path(project.name)
         if not path.is_dir():
             return None
@@ -263,6 +274,8 @@ class LocalForge:
         )  # fmt: skip
         if code != 0:
             return None
+        from rdev_cli.domain.standing import Commit  # noqa: PLC0415 -- only who looks at one needs it
+
         full, subject, author, at, rest = out.decode(errors="replace").split("\0", 4)
         counts = [line.split("\t") for line in rest.splitlines() if re.match(r"[0-9-]+\t[0-9-]+\t", line)]
         return Commit(

@@ -103,9 +103,9 @@ class LocalPremises:
             return "" if kind is PartKind.POD else "it has no mark of rdev"
         except (OSError, ValueError, KeyError, TypeError):
             return "its mark cannot be read"
-        return "" if whose == self._installation() else "it belongs to another installation"
+        return "" if whose == self.installation() else "it belongs to another installation"
 
-    def _installation(self) -> str:
+    def installation(self) -> str:
         try:
             return (self._state / "installation").read_text(errors="replace").strip()
         except OSError:

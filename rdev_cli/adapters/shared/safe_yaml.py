@@ -22,7 +22,9 @@ def load(text: bytes, where: str, *, texts: bool = False) -> Any:
 
     `texts` takes every value for text, whatever it looks like, and so a longer document and longer values too: nothing is tried as anything else.
     """
-    most, nodes_most, loader = (TEXTS, 20 * NODES, yaml.BaseLoader) if texts else (BYTES, NODES, yaml.SafeLoader)
+    most, nodes_most, loader = (
+        (TEXTS, 20 * NODES, getattr(yaml, "CBaseLoader", yaml.BaseLoader)) if texts else (BYTES, NODES, yaml.SafeLoader)
+    )
     if len(text) > most:
         raise Invalid(f"{where} is larger than {most >> 10} KiB", hint="keep settings only in it", file=where)
     if text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
@@ -45,11 +47,12 @@ def load(text: bytes, where: str, *, texts: bool = False) -> Any:
                 raise _refused(where, event, "a value as long as this must stand in quotes")
             if depth > DEPTH or nodes > nodes_most:
                 raise _refused(where, event, "it is nested too deep or too long")
-        node = yaml.compose(text, Loader=loader)  # the gate came first, so this is bounded
+        one = loader(text)  # the gate came first, so this is bounded
+        node = one.get_single_node()
         if node is None:
             return None
         _no_twins(node, where)
-        return loader(text).get_single_data()
+        return one.construct_document(node)
     except (yaml.YAMLError, UnicodeError, ValueError, ArithmeticError, RecursionError) as e:
         mark = getattr(e, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -13,7 +13,7 @@ from rdev_cli.domain.errors import Conflict
 if TYPE_CHECKING:
     import sqlite3
 
-    from rdev_cli.domain.operation import Lease
+    from rdev_cli.domain.lease import Lease
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"  # Unix seconds with fractions; unixepoch('subsec') needs SQLite 3.42
 
@@ -89,7 +89,7 @@ class Leases:
             " owner = excluded.owner, attempt = excluded.attempt, until = excluded.until, holder = excluded.holder",
             [name, owner, attempt, seconds, "{}" if owner.startswith("cmd_") else holder()],
         )
-        from rdev_cli.domain.operation import Lease  # noqa: PLC0415 -- only who takes one needs it
+        from rdev_cli.domain.lease import Lease  # noqa: PLC0415 -- only who takes one needs it
 
         return Lease(name=name, owner=owner, attempt=attempt)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rdev_cli.adapters.sqlite.database import Database, wal_is_safe
 from rdev_cli.adapters.sqlite.records import event as event_of
-from rdev_cli.domain.event import GENESIS, link
+from rdev_cli.domain.chain import GENESIS, link
 from rdev_cli.domain.report import Check, Verdict
 
 

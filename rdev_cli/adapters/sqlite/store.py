@@ -72,7 +72,7 @@ class SqliteWriting(Leases):
         self._connection.execute("delete from credentials where name = ?", [name])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
-        from rdev_cli.domain.event import link  # noqa: PLC0415 -- whoever only reads needs no hash
+        from rdev_cli.domain.chain import link  # noqa: PLC0415 -- whoever only reads needs no hash
 
         seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         at, body = self._clock.now(), plain(data)

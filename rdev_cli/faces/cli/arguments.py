@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.faces.cli.face import hand
+from rdev_cli.faces.cli.face import Misused, hand
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
 Some = Annotated[
@@ -30,8 +30,7 @@ def last(ctx: typer.Context, project: str | None, word: str | None, what: str) -
         return one(ctx, project), word
     found = hand(ctx).world().settings.project if project is not None else ""
     if not project or not found or project == found:  # a project's name alone is no prompt and no line
-        where = "" if found else "; the project may be left out where .rdev.yaml names one"
-        raise typer.BadParameter(f"none is given{where}", param_hint=f"'{what}'")
+        raise Misused("there is no line to run", f"{ctx.command_path} {found or project or 'PROJECT'} '{what}'")
     return found, project
 
 
@@ -39,7 +38,9 @@ def one(ctx: typer.Context, given: str | None) -> str:
     """Return the project given, or the one that the folder names; an empty word is a mistake, not a wish for the folder's."""
     found = given if given is not None else hand(ctx).world().settings.project
     if given == "":
-        raise typer.BadParameter("the project's name is empty", param_hint="'PROJECT'")
+        raise Misused("the project's name is empty", "rdev project list shows the ones there are")
     if not found:
-        raise typer.BadParameter("name a project, or put `project: NAME` into .rdev.yaml", param_hint="'PROJECT'")
+        more = "rdev project list shows the ones there are, and `project: NAME` in .rdev.yaml stands for it"
+        typed = " ".join((ctx.command_path, "PROJECT", *getattr(ctx.command, "rest", ())))
+        raise Misused("no project is named", f"{typed}; {more}")
     return found

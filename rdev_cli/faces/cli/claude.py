@@ -1,5 +1,6 @@
 """rdev claude, and what every way to run an agent shares."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
-from rdev_cli.faces.cli.face import Placed, duration, hand, noun, read, say, write
+from rdev_cli.faces.cli.face import Misused, Placed, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
 from rdev_cli.ops import agents
@@ -76,9 +77,8 @@ def run(
     size = None
     if prompt is None:
         if not (sys.stdin.isatty() and sys.stdout.isatty() and here.human and wait):
-            raise typer.BadParameter(
-                "say what to do, or - to read it from stdin; an agent's screen needs a terminal", param_hint="'PROMPT'"
-            )
+            more = "- instead of it reads it from stdin, and without one an agent opens its screen, which needs a terminal"
+            raise Misused("there is no prompt", f"{ctx.command_path} {project} 'what to do'; {more}")
         from rdev_cli.faces.cli.live import size as size_of  # noqa: PLC0415 -- only for a screen
 
         size = size_of()
@@ -106,10 +106,20 @@ def run(
 
 def _asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple[str, str | None]:
     """Return the project and the prompt; where the folder names the project, the prompt may stand alone: it is no name."""
-    if project is not None and prompt is None:
-        try:
-            name_rule(project, "project name")
-        except Invalid:
-            if hand(ctx).world().settings.project:
-                return one(ctx, None), project
+    if project and not _is_name(project):
+        if prompt is not None and _is_name(prompt) and any(c.isspace() for c in project):
+            raise Misused("the project comes first", shlex.join([*ctx.command_path.split(), prompt, project]))
+        if prompt is None and hand(ctx).world().settings.project:
+            return one(ctx, None), project
+        if prompt is None and any(c.isspace() for c in project):
+            more = "rdev project list shows the ones there are"
+            raise Misused("no project is named", f"{ctx.command_path} PROJECT {shlex.quote(project)}; {more}")
     return one(ctx, project), prompt
+
+
+def _is_name(text: str) -> bool:
+    try:
+        name_rule(text, "project name")
+    except Invalid:
+        return False
+    return True

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import OPEN, CommandKind, status
+from rdev_cli.domain.command import OPEN, CommandKind, CommandState, status
 from rdev_cli.domain.errors import Invalid, TimedOut
 from rdev_cli.domain.values import id_like, shown
 from rdev_cli.faces.cli.arguments import Patience, one
-from rdev_cli.faces.cli.face import checked, does, duration, hand, noun
+from rdev_cli.faces.cli.face import checked, does, duration, hand, noun, say
 from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
@@ -107,6 +107,8 @@ def attach(
         show(ctx, commands.output(world, found))
     else:
         tell(found)
+        if found.state is CommandState.CANCELLED:
+            say(f"rdev: {found.id}: it was cancelled")
     raise typer.Exit(status(found))
 
 

@@ -6,7 +6,7 @@ import typer
 
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.face import checked, confirm, does, hand, noun, say
+from rdev_cli.faces.cli.face import Misused, checked, confirm, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import contexts
 
@@ -15,6 +15,15 @@ app = noun("Contexts: named places to work, and the settings in force.")
 
 def _named(value: str) -> None:
     name_rule(value, "context name")
+
+
+def _set(value: str) -> str:
+    if "=" in value:
+        raise Misused(
+            "the context comes first, and what is set is an option",
+            "rdev context set local --agent NAME; rdev context set --help shows what can be set",
+        )
+    return name_rule(value, "context name")
 
 
 def _agent(value: str) -> None:
@@ -87,7 +96,7 @@ def remove(
 )
 def set_(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False, callback=_set)],
     kubeconfig: Annotated[
         str | None, typer.Option("--kubeconfig", metavar="PATH", help="The cluster, as kubectl knows it; KUBECONFIG by default.")
     ] = None,

@@ -10,25 +10,32 @@ from rdev_cli.domain.credential import FILE_MAX, VALUE_MAX, credential_name
 from rdev_cli.domain.errors import Cancelled, Invalid
 from rdev_cli.domain.report import Verdict
 from rdev_cli.faces.cli.arguments import PassphraseFile
-from rdev_cli.faces.cli.face import checked, confirm, does, hand, noun, read, say
+from rdev_cli.faces.cli.face import Misused, confirm, does, hand, noun, read, say
 from rdev_cli.faces.cli.hidden import ask
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import credentials
 
 app = noun("Credentials: values that agents need and nobody else may see.")
 
+
+def _named(value: str) -> str:
+    return credential_name(value)  # before anything is logged or asked: what was typed may be the value
+
+
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="The credential, which is the variable that an agent gets: ANTHROPIC_API_KEY.", show_default=False),
-]
+    typer.Argument(
+        metavar="NAME", help="The credential, which is the variable that an agent gets: ANTHROPIC_API_KEY.", show_default=False,
+        callback=_named,
+    ),
+]  # fmt: skip
 
 
-def _stdin(value: str) -> None:
-    if value != "-":  # what was typed may be the value itself, so it is not repeated
-        raise Invalid(
-            "a value is no argument: every user of the machine could read it",
-            hint="pipe it in, use --from-file FILE, or type it when asked",
-        )
+def _stdin(ctx: typer.Context, value: str | None) -> str | None:
+    if value not in (None, "-"):  # what was typed may be the value itself, so it is not repeated
+        hint = f"rdev credential set {ctx.params.get('name', 'NAME')} asks for it; or pipe it in, or use --from-file FILE"
+        raise Misused("a value is no argument: every user of the machine could read it", hint)
+    return value
 
 
 @does(
@@ -39,9 +46,7 @@ def set_(
     name: Name,
     stdin: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[-]", help="Read the value from stdin, also done for a pipe; a terminal is asked.", callback=checked(_stdin)
-        ),
+        typer.Argument(metavar="[-]", help="Read the value from stdin, also done for a pipe; a terminal is asked.", callback=_stdin),
     ] = None,
     from_file: Annotated[str | None, typer.Option("--from-file", metavar="FILE", help="Read the value from a file.")] = None,
     passphrase_file: PassphraseFile = None,
@@ -50,7 +55,6 @@ def set_(
     here.options["passphrase_file"] = passphrase_file
     if stdin and from_file:
         raise typer.BadParameter("the value comes from stdin or from a file, not from both", param_hint="'--from-file'")
-    credential_name(name)  # before anybody is asked for anything
     if from_file:
         value = _file(from_file, VALUE_MAX + 3)
     elif sys.stdin.isatty():

@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,18 @@ EXITS: Mapping[str, int] = {
     "RdevError": 1, "Invalid": 2, "NotFound": 3, "Denied": 4, "Conflict": 5, "Unavailable": 6, "Partial": 7, "Pending": 8,
     "Failed": 9, "OutcomeUnknown": 74, "TimedOut": 124, "Cancelled": 130,
 }  # fmt: skip
+
+
+class Misused(typer.BadParameter):
+    """What was typed lacks something, or is put in the wrong place; the hint says what to type."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def format_message(self) -> str:
+        """Return the sentence alone."""
+        return str(self.message)
 
 
 class ReaderLeft(Exception):
@@ -339,7 +352,10 @@ def confirm(ctx: typer.Context, question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         asked = question[:1].lower() + question[1:]
-        raise Invalid(f"nobody can be asked here: {asked}", hint="say yes on the command line: --yes", code="CONFIRMATION")
+        words = hand(ctx).words
+        at = words.index("--") if "--" in words else len(words)
+        typed = shlex.join(["rdev", *words[:at], "--yes", *words[at:]])
+        raise Invalid(f"nobody can be asked here: {asked}", hint=f"say yes on the command line: {typed}", code="CONFIRMATION")
     say(f"{question} [y/N] ", end="")
     if _some(hand(ctx)).strip().lower() not in (b"y", b"yes"):
         say("nothing was changed")

@@ -4,7 +4,7 @@ import typer
 
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.faces.cli.arguments import Detached, Limit, Some, one
-from rdev_cli.faces.cli.face import Tailed, duration, hand, noun
+from rdev_cli.faces.cli.face import Misused, Tailed, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
 app = noun("")
@@ -15,7 +15,7 @@ def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait
     here = hand(ctx)
     here.remote = True
     if not here.tail:
-        raise typer.BadParameter("name what git shall do after `--`: rdev git PROJECT -- log --oneline", param_hint="'ARGV'")
+        raise Misused("there is nothing for git to do", f"it stands after `--`: rdev git {project or 'PROJECT'} -- log --oneline")
     limit = duration(timeout, "timeout")
     raise typer.Exit(
         run(

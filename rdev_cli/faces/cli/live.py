@@ -10,7 +10,7 @@ from typing import Any, Literal
 import typer
 
 from rdev_cli.domain.codec import to_json
-from rdev_cli.domain.command import OPEN, Command, Progress, whole
+from rdev_cli.domain.command import OPEN, Command, Progress
 from rdev_cli.domain.errors import NotFound, OutcomeUnknown, TimedOut
 from rdev_cli.faces.cli.face import Hand, say
 from rdev_cli.faces.cli.show import emit
@@ -106,6 +106,7 @@ def to_events(
 ) -> Callable[[int, int, int, bool], int]:
     """Return what tells bytes of a spool as JSON lines, never splitting a UTF-8 character."""
     from rdev_cli.domain.lines import OutputLine  # noqa: PLC0415 -- only for who reads lines
+    from rdev_cli.domain.output import whole  # noqa: PLC0415
 
     def move(fd: int, offset: int, count: int, last: bool) -> int:
         data = os.pread(fd, min(count, 1 << 16), offset)

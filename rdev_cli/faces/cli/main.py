@@ -26,8 +26,9 @@ TREE: dict[str, tuple[str, str]] = {
     "shell": ("shell", "Run a line of sh in a project's pod."),
     "git": ("git", "Run git in a project's work tree, in its pod."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
+    "cp": ("files", "Copy files and folders out of a project's pod, or into it."),
     "ps": ("ps", "List the commands that run."),
-    "logs": ("logs", "Show the output of a project's newest command."),
+    "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
@@ -57,12 +58,6 @@ class Root(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the branch that is named; a near miss is named in the error."""
-        if args and args[0] not in TREE:
-            self.commands = dict.fromkeys(TREE)  # type: ignore[assignment] # names are all that the suggestion looks at
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """List the branches without building any."""
@@ -246,50 +241,33 @@ def _failed(hand: Hand, error: RdevError, form: str) -> int:
     return code
 
 
-def _meant(words: list[str], ctx: Any, error: "typer.TyperException") -> tuple[str, str] | None:
-    """Return what is wrong and what to type, where words that were not understood let that be guessed."""
-    import shlex  # noqa: PLC0415 -- only for a hint
-
-    from rdev_cli.faces.cli.face import _shared  # noqa: PLC0415
-
-    def values(params: Sequence[Any]) -> set[str]:
-        return {opt for param in params if param.param_type_name == "option" and not param.is_flag for opt in param.opts}
-
-    def places(given: list[str], takes: set[str]) -> list[int]:
-        """Return where words stand that are neither options nor their values."""
-        found, skip = [], False
-        for at, word in enumerate(given):
-            if not skip and not word.startswith("-"):
-                found.append(at)
-            skip = not skip and word in takes
-        return found
-
-    if words[0].startswith("-") and words[0] not in ("--help", "--version"):
-        first = next(iter(places(words, values(_shared()))), 0)
-        if any(words[0].startswith(opt) for param in _shared() for opt in param.opts) and words[first] in TREE:
-            return f"{words[0]} stands after the command", f"rdev {shlex.join([*words[first:], *words[:first]])}"
-        return None
-    own = places(words, values(ctx.command.params)) if ctx is not None else []
-    if words[0] in _TAILED and len(own) > 2:
-        return "what to run stands after `--`", f"rdev {shlex.join([*words[: own[2]], '--', *words[own[2] :]])}"
-    quoted = words[0] in ("claude", "shell") and len(own) > 2 and own[2] < len(words) - 1 and not any(c.isspace() for c in words[own[2]])
-    if quoted and not getattr(error, "possibilities", None):
-        what = "prompt" if words[0] == "claude" else "line"
-        return f"the {what} is more than one word", f"rdev {shlex.join([*words[: own[2]], ' '.join(words[own[2] :])])}"
-    return None
-
-
 def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str] | None, form: str) -> int:
     from rdev_cli.domain.errors import Invalid  # noqa: PLC0415
 
     if type(error).__name__ == "NoArgsIsHelpError":
         say(error.format_message())
         return 2
-    ctx = getattr(error, "ctx", None)
-    path = ctx.command_path if ctx is not None else "rdev"
-    message = error.format_message()
-    hint = f"{path} --help shows how it is typed"
-    if type(error).__name__ in ("UsageError", "NoSuchOption") and words and tail is None:
-        message, hint = _meant(words, ctx, error) or (message, hint)
-    tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint, code="USAGE"), form)
+    from rdev_cli.faces.cli import meant  # noqa: PLC0415 -- only for a hint
+
+    kind, message = type(error).__name__, error.format_message()
+    wrong, hint = "", getattr(error, "hint", "")
+    if kind == "MissingParameter":
+        hint = _missing(error)
+    elif kind in ("UsageError", "NoSuchOption") and words:
+        typed = words if tail is None else [*words, "--", *tail]
+        wrong, hint = meant.line(typed, getattr(error, "option_name", "")) or ("", hint)
+    message = wrong or message.partition(" Did you mean")[0]
+    if words[:1] == ["credential"] and kind == "UsageError":
+        message = message.partition(" (")[0]  # a word too many may be the value
+    tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint or meant.usage(words), code="USAGE"), form)
     return 2
+
+
+def _missing(error: Any) -> str:
+    """Return how a command is typed that lacks a word, and where such words can be found."""
+    ctx = error.ctx
+    typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]")))
+    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent"}.get(error.param.metavar or "")
+    if not noun or ctx.command_path == "rdev project create":
+        return f"{typed}; {ctx.command_path} --help says more"
+    return f"{typed}; rdev {noun} list shows the ones there are"

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
-    from rdev_cli.domain.project import Project, ProjectStatus, ProjectSync
+    from rdev_cli.domain.files import Copied
+    from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
+    from rdev_cli.domain.standing import ProjectStatus, ProjectSync
 
     Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]
@@ -169,10 +171,19 @@ def _whose(value: Any) -> str:
     return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
 
 
+def _copied(value: Copied) -> Pairs:
+    folders = f" and {value.folders} folders" if value.folders else ""
+    return [
+        ("copied", f"{value.files} files{folders}, {sized(value.bytes)}"),
+        ("to", value.here if value.out else f"{value.project}:{value.path}"),
+        ("left out", str(value.skipped_count) if value.skipped_count else ""),
+    ]
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
-    "ProjectSync": _sync, "Credential": _credential,
+    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied,
 }  # fmt: skip
 
 

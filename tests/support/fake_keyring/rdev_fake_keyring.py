@@ -40,6 +40,15 @@ class Locked(Keyring):
         raise KeyringLocked(f"cannot keep {password}")
 
 
+class Stuck(Keyring):
+    """One that takes everything, and of a second service gives nothing back."""
+
+    def delete_password(self, service, username):
+        if service.endswith("/other"):
+            raise KeyringLocked(f"cannot remove {self._all()}")
+        super().delete_password(service, username)
+
+
 class Half(Keyring):
     """One that keeps two entries, and then no more."""
 
