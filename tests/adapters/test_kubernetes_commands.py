@@ -389,3 +389,21 @@ ENDED = {"state": {"terminated": {"reason": "Error"}}}
 )
 def test_t_exec_14_what_befell_a_pod_is_read_out_of_its_status(found, said):
     assert fate(found, {"uid": "u-1", "container": "c-1"}, "box") == said
+
+
+def test_t_exec_14_a_node_that_answers_is_not_lost_however_often_the_way_to_it_breaks(tmp_path, monkeypatch):
+    sped(monkeypatch)
+    chance = random.Random(3)
+    pod = PlayedPod(chance, chance.randbytes(3_000_000), b"", 0)
+    real = pod.exec
+
+    def slow(*words: object, **more: object) -> Played:
+        commands.time.sleep(10.0)
+        return real(*words, **more)
+
+    monkeypatch.setattr(pod, "exec", slow)
+    # each gets a little farther, and none of them to the end of what is there: ten minutes of it
+    pod.budget = lambda: 25_000 + 70_000 if pod.connections < 60 else float("inf")
+    outcome, out, _ = run(pod, tmp_path, "cmd_slow")
+    assert (outcome.code, outcome.ending, out == pod.streams[0]) == (0, Ending.EXITED, True)
+    assert pod.connections >= 40

@@ -48,7 +48,9 @@ def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(b
             id = bench.start("sh", "-c", f"cat data & cat less >&2; wait; exit {code}", over=over)
             outcome = bench.ends(id, over=over)
             found = [hashlib.sha256(bench.read(id, stream)).hexdigest() for stream in ("out", "err")]
-            assert (outcome.code, outcome.ending, outcome.truncated, found) == (code, Ending.EXITED, False, want), f"run {number}"
+            assert (outcome.code, outcome.ending, outcome.truncated, found) == (code, Ending.EXITED, False, want), (
+                f"run {number}: {outcome.cause}"
+            )
             for path in (bench.folder / "spool" / id).iterdir():
                 path.unlink()
         lab.close(over)

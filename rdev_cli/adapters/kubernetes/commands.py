@@ -19,7 +19,7 @@ from rdev_cli.adapters.shared import runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
-from rdev_cli.domain.errors import Invalid, NotFound, RdevError, Unavailable
+from rdev_cli.domain.errors import Cancelled, Denied, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.ports.cluster import Ran, Started
 from rdev_cli.ports.timing import HEAVY_WRITE, LOOKUP, STANDARD
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 45.0  # seconds without the pod while the API answers: then its node counts as lost
 BACK = 30.0  # seconds that a container has to come back, so that a record of before can still be read
+_AWAY = (Unavailable, Cancelled)  # a stop ends a call, not the command that it was about: whoever said stop ends that, or lets it run
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
 
 
@@ -108,7 +109,14 @@ class PodCommands:
         if not own and not (folder / "pod").exists():
             write(folder / "pod", json.dumps(self._identity(project)))
         takes = launch.stdin or launch.terminal is not None
-        said = self._send_off(project, launch, folder, watch)
+        try:
+            said = self._send_off(project, launch, folder, watch)
+        except BaseException:
+            if watch.line is not None:  # a Ctrl-C: whoever waited for it takes it as not started
+                self._leave(launch.id)
+                with suppress(RdevError):
+                    self._ask(project, launch.id, "sweep")
+            raise
         if said is None:  # it may have been started: whoever follows finds out
             return Started(input=PodInput(None, terminal=False) if takes else None)
         words = said.split()
@@ -122,9 +130,8 @@ class PodCommands:
         note = "; ".join(runner.SHORTCOMINGS[word] for word in words[1:] if word in runner.SHORTCOMINGS)
         if "no-sleep" in words and launch.limit_seconds:
             watch.limit = time.monotonic() + launch.limit_seconds
-        if not takes:
+        if not takes or watch.line is None:
             return Started(note=note)
-        assert watch.line is not None
         watch.input = PodInput(
             watch.line.exec, terminal=launch.terminal is not None, settle=lambda: self._settle(project, launch.id, folder, watch)
         )
@@ -215,11 +222,9 @@ class PodCommands:
             folder.mkdir(0o700, parents=True, exist_ok=True)
             try:
                 watch.line = self._open(project, id, folder, "follow", more=watch.more)
-            except Broken as e:
-                return self._trouble(project, folder, watch, e)
-            except RdevError as e:
-                if e.code == "FORBIDDEN":
-                    raise
+            except Denied:
+                raise
+            except (Broken, RdevError) as e:
                 return self._trouble(project, folder, watch, e)
             watch.seen = False
         try:
@@ -246,8 +251,10 @@ class PodCommands:
             lines = line.next(0.0 if news else until - time.monotonic())
             for words in lines or ():
                 match words[0]:
-                    case "seen" | "alive":
-                        watch.seen, watch.since, watch.pause = True, 0.0, 0.0
+                    case "from":  # the pod answers, whatever becomes of this connection
+                        watch.since, watch.pause = 0.0, 0.0
+                    case "seen":
+                        watch.seen = True
                     case "whole":
                         watch.whole, watch.more = True, ""
                     case "deaf" if watch.input is not None:
@@ -334,7 +341,7 @@ class PodCommands:
         known = self._record(folder)
         try:
             found = self._pod(project)
-        except Unavailable as e:
+        except _AWAY as e:
             trace(f"the cluster does not answer: {e.message}")
             watch.since = 0.0  # the node is not to blame
         else:
@@ -351,14 +358,14 @@ class PodCommands:
         """Judge a pod that has no folder of a command: it is another pod, or the command was never started."""
         try:
             found = fate(self._pod(project), known := self._record(folder), self._container)
-        except Unavailable as e:
+        except _AWAY as e:
             return self._trouble(project, folder, watch, e)
         return _Lost(found.cause, found=bool(found.cause and known))
 
     def _dead(self, project: Project, folder: Path, watch: _Watch) -> _Lost | None:
         try:
             return _Lost(fate(self._pod(project), self._record(folder), self._container).cause)
-        except Unavailable as e:
+        except _AWAY as e:
             return self._trouble(project, folder, watch, e)
 
     def _hang_up(self, watch: _Watch) -> None:
