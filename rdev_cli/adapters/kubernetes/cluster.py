@@ -314,8 +314,8 @@ class KubernetesCluster:
         self._commands.sweep(project)
 
     def start(self, project: Project, launch: Launch) -> Started:
-        if project.pod in self._seen:
-            self._commands.know(self._seen[project.pod])
+        if (seen := self._seen.pop(project.pod, None)) is not None:  # by the next start it may be another
+            self._commands.know(seen)
         return self._commands.start(project, launch)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
