@@ -105,6 +105,17 @@ def screen(home: Mapping[str, str]) -> Iterator[Callable[..., Screen]]:
         one.close()
 
 
+@pytest.fixture(autouse=True)
+def whole_lab(request: pytest.FixtureRequest) -> None:
+    """Bring the lab's enforcer of policies up again if it has died: it does so now and then, of itself, and rdev then rightly refuses every project."""
+    up = os.environ.get("RDEV_LAB_UP")
+    if up is None or request.node.get_closest_marker("cluster") is None:
+        return
+    record = Path(os.environ.get("RDEV_LAB_HOME") or Path.home() / ".cache" / "rdev-lab") / "run" / "policies.pid"
+    if not record.exists() or not Path("/proc", record.read_text().split()[0]).exists():
+        subprocess.run([up, "kubernetes"], check=True, stdout=subprocess.DEVNULL, timeout=300)
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state of a user who has created the project `shop`, and nothing else; it is copied, and never worked in."""

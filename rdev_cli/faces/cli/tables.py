@@ -253,7 +253,7 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("CURRENT", False, lambda c: "*" if c.current else ""),
         ("RUNTIME", False, lambda c: c.runtime),
         ("ISOLATION", False, lambda c: c.isolation),
-        ("NAMESPACE", False, lambda c: str(c.cluster.get("namespace", ""))),
+        ("NAMESPACE", False, lambda c: str(c.cluster.get("namespace") or "-")),
     ),
     "Credential": (
         ("NAME", False, lambda c: c.name),
