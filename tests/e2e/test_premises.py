@@ -241,7 +241,9 @@ def test_uninstall_takes_what_every_context_keeps_in_the_keyring_and_a_dry_run_l
     ]  # fmt: skip
     assert (entries(keyring), everything(home)) == (["mail me", *OURS], before)
     ran = rdev("uninstall", "--yes", "-o", "json", env=keyring)
-    assert (ran.returncode, json.loads(ran.stdout)["items"]) == (0, listed)
+    lines = [{(one["context"], one["name"], one["fate"]) for one in items if not one["name"].endswith(("-wal", "-shm"))}
+             for items in (listed, json.loads(ran.stdout)["items"])]  # fmt: skip
+    assert (ran.returncode, lines[1]) == (0, lines[0])
     assert (entries(keyring), everything(home)) == (["mail me"], [])
 
 
