@@ -70,31 +70,53 @@ feed() {
   [ "$input" = 1 ] || return 0
   while IFS= read -r line; do
     case $line in
-      .*) printf %b "${line#.}" || return ;;
+      .*) printf %b "${line#.}" || return 1 ;;
       end) : >"$dir/in"; return 0 ;;
       cut) return 0 ;;
       size*) set -- $line; read -r tty <"$dir/box" && stty rows "$2" cols "$3" <"$tty" ;;
       raw)
-        cat || return
+        cat || return 1
         : >"$dir/eof"
         turn=0
         until [ -e "$dir/in" ] || [ -e "$dir/ended" ] || [ -e "$dir/broken" ] || [ "$turn" -gt 30000 ]; do nap 0.05 50; turn=$((turn + slept)); done
-        return 0
+        return 9
         ;;
     esac
     kill -USR1 "$follower"
   done
-  return 0
+  return 9
 }
 
-feeder() { # what the command reads no more is swallowed, so that nobody waits for ever to send it
-  (feed) || { exec >/dev/null; : >"$dir/deaf"; exec cat; }
+feeder() {
+  (feed)
+  fed=$?
+  exec >/dev/null # the runner's stdin ends here
+  case $fed in
+    0) listen ;;
+    9) ;;
+    *) # what the command reads no more is swallowed, so that nobody waits for ever to send it
+      read -r _ whose <"$dir/ooms" && [ "$whose" = "$$" ] && : >"$dir/deaf" # not of somebody else's command under the same id
+      cat
+      ;;
+  esac
+  hang
+}
+
+listen() { # until the client goes: the container runtime leaves what it has started, and whatever that wants to say would wait for ever
+  while read -r word; do
+    [ "$word" != ok ] || { remove; return; }
+  done
+}
+
+hang() { # ends this connection's processes, and no runner
+  runs "$$" 0
+  if [ "$group" = "$$" ] && [ -n "$apart" ]; then kill -KILL "-$$"; else kill -KILL "$follower"; fi
 }
 
 # The runner has the foreground, because what a shell starts in the background ignores INT and QUIT for good; so the follower is beside it.
 start() {
-  own=
-  command -v setsid >/dev/null && own=setsid
+  own= apart=
+  command -v setsid >/dev/null && own=setsid apart=1
   for tool in $needs; do
     command -v "$tool" >/dev/null || { say said "no $tool"; return; }
   done
@@ -104,9 +126,8 @@ start() {
   { trap 'idle=0' USR1; said && follow; } <&3 &
   follower=$!
   { feeder <&3 3<&- 5>&- & } | $own $shell -c "$runner" rdev "$dir" "$@" >"$said" 3<&- 5>&-
-  echo >>"$said" # perhaps its only line: it could not even begin
+  [ ! -e "$said" ] || echo >>"$said" # perhaps its only line: it could not even begin
   wait "$follower"
-  rm -f "$said"
 }
 
 said() { # tells the runner's first line; no if it is no good one
@@ -118,8 +139,9 @@ said() { # tells the runner's first line; no if it is no good one
     [ "$young" -lt 4000 ] || { line='the runner did not begin'; break; } # whoever was to start it was killed
   done
   say said "$line"
+  rm -f "$said" &
   case $line in
-    ready*) printf '%s\n' "$before" >"$dir/ooms" ;;
+    ready*) printf '%s %s\n' "$before" "$$" >"$dir/ooms" ;;
     exists) ;;
     *) return 1 ;;
   esac
@@ -143,7 +165,7 @@ follow() {
     nap 0.02 20
     young=$((young + slept))
   done
-  exec 3<&- 6<"$dir/out" 7<"$dir/err"
+  exec 6<"$dir/out" 7<"$dir/err"
   dd= from_out=0 from_err=0
   at 6
   [ "$at" = '?' ] || ! command -v dd >/dev/null || dd=1
@@ -189,13 +211,14 @@ follow() {
   [ ! -e "$dir/out.cut" ] || cut=10
   [ ! -e "$dir/err.cut" ] || cut=${cut%?}1
   ooms
-  [ "$code" != 137 ] || ! read -r before <"$dir/ooms" || [ "$oom" -le "$before" ] || cause=OOMKilled
+  [ "$code" != 137 ] || ! read -r before _ <"$dir/ooms" || [ "$oom" -le "$before" ] || cause=OOMKilled
   # only now is it sure that nobody else has taken it away while this was read
   [ ! -e "$dir/taken" ] || { say gone; return; }
   say end "$out" "$err" "$age" "$cut" "$code" "$how" "$cause"
-  # another process may still read stdin: the one that feeds a command which has ended without reading all of it
+  # a caller that had more to say than the command read learns from the end of the connection that nobody listens
   [ "$what" = follow ] || [ "$input" = 0 ] || [ -e "$dir/in" ] || return
-  read -r word && [ "$word" = ok ] && remove
+  turn=0
+  until [ "$turn" -gt 20000 ]; do nap 1 1000; turn=$((turn + slept)); done # whoever listens ends this
 }
 
 remove() {
@@ -234,7 +257,10 @@ case $what in
   follow)
     [ -d "$dir" ] || { say gone; exit; }
     [ -z "$more" ] || : >"$dir/$more"
+    follower=$$ apart=1
+    { listen; hang; } <&3 &
     follow
+    hang
     ;;
   stop) halt "$more" ;;
   signal)
