@@ -60,6 +60,7 @@ lock *words:
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
     RDEV_TEST_CUTS=1000 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
+    {{bin}}/pytest -n0 -m outages
     {{bin}}/python bench/bench.py -n 30
 
 # mend what a machine can mend
