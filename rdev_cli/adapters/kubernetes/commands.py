@@ -310,8 +310,6 @@ class PodCommands:
         if line.follows or watch.input is None or watch.input.open:
             with suppress(Broken, Closed):
                 line.exec.send(b"ok\n")
-                while line.exec.read(1.0) is not None:
-                    pass
         else:
             self._ask(project, id, "remove")
         self._hang_up(watch)
