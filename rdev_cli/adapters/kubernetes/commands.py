@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.kubernetes import hand, own, terminals
+from rdev_cli.adapters.kubernetes import hand, terminals
 from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, write
 from rdev_cli.adapters.kubernetes.inputs import PodInput
 from rdev_cli.adapters.kubernetes.losses import fate, identity
 from rdev_cli.adapters.kubernetes.socket import Broken, Closed
-from rdev_cli.adapters.shared import runner
+from rdev_cli.adapters.shared import own, runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress

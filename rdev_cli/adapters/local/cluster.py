@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rdev_cli.adapters.local import owned, processes, sandbox
-from rdev_cli.adapters.shared import runner
+from rdev_cli.adapters.shared import own, runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
@@ -49,9 +49,6 @@ code=$(/bin/sh -c '
 ' rdev "$@" 4>&1 >&3 2>&5 3>&-)
 exit "${code:-125}"
 """
-
-
-_OWN_CAP = 1 << 40  # bytes that a short command of rdev's own may print: whoever takes them has a limit of its own
 
 
 class LocalInput:
@@ -316,44 +313,17 @@ class LocalCluster:
         id = f"run_{project.id[-8:]}_{os.urandom(8).hex()}"
         launch = Launch(
             id=id, argv=tuple(argv), stdin=stdin is not None, limit_seconds=max(1, int(timeout)), network=self._isolation == "none",
-            cap=_OWN_CAP,
+            cap=own.CAP,
         )  # fmt: skip
         folder = self._spool / id
         try:
             started = self.start(project, launch)
-            if stdin is not None and started.input is not None:
-                while chunk := stdin.read(1 << 20):
-                    if not started.input.write(chunk):
-                        break
-                started.input.finish()
-            told, progress = 0, self.advance(project, id, wait=0)
-            while True:
-                told += self._pour(folder, told, stdout)
-                if progress.outcome is not None:
-                    break
-                # its limit ends it
-                progress = self.advance(project, id, after=(progress.stdout, progress.stderr), wait=timeout)
-            errors = runner.read(folder / "err", 0, 1 << 16)
-            if progress.outcome.ending is not Ending.EXITED:
-                raise Unavailable(
-                    f"rdev's own command in the pod did not run to its end ({progress.outcome.ending.value})",
-                    hint="rdev doctor looks for the cause",
-                    said=errors.decode(errors="replace")[-500:],
-                )
-            return Ran(code=progress.outcome.code, stderr=errors)
+            return own.carried(folder, started, lambda **more: self.advance(project, id, **more), stdin, stdout, timeout)
         finally:
             if id in self._own:  # cut off: it must not go on in a folder that is gone
                 processes.stop(folder, "cancelled")
                 self._forget(id)
             remove_tree(folder)
-
-    def _pour(self, folder: Path, offset: int, into: BinaryIO | None) -> int:
-        """Hand on what a stream holds from an offset on; return how much that was."""
-        done = 0
-        while into is not None and (chunk := runner.read(folder / "out", offset + done, 1 << 20)):
-            into.write(chunk)
-            done += len(chunk)
-        return done
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:  # noqa: ARG002
         return None  # a folder writes nothing
