@@ -35,9 +35,6 @@ class Left(StrEnum):
     NAME = "name"  # the place that it goes to cannot hold a file of that name
 
 
-BY_RULE = (Left.LINK, Left.SPECIAL, Left.GIT)  # never copied, and no failure
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """Something that was not copied, by its path below what was."""

@@ -179,8 +179,8 @@ def test_t_gc_6_a_delete_attempts_all_names_what_holds_one_and_the_next_finishes
         "-n", namespace, "patch", "networkpolicy", one.pod, "--patch", '{"metadata":{"finalizers":["example.com/keep"]}}', "--type=merge"
     )
     with monkeypatch.context() as patch:
-        real = owned._wait
-        patch.setattr(owned, "_wait", lambda api, path, uid: _shortly(patch, real, api, path, uid))
+        real = owned.gone
+        patch.setattr(owned, "gone", lambda api, path, uid: _shortly(patch, real, api, path, uid))
         with pytest.raises(Partial) as partial:
             world.cluster.delete_pod(one)
     results = {told["kind"]: told["result"] for told in partial.value.context["objects"]}

@@ -54,12 +54,12 @@ class Api:
         except Denied:
             return ""
 
-    def list(self, path: str, selector: Selector, *, metadata: bool = False, page: int = 500, fields: str = "") -> Listing:
+    def list(self, path: str, selector: Selector, *, metadata: bool = False, page: int = 500) -> Listing:
         """Return all objects with these labels, read page by page; a part of them is an error and never an answer.
 
-        `metadata` leaves out everything but that; `fields` is a field selector besides. Each page is bounded by itself.
+        `metadata` leaves out everything but that. Each page is bounded by itself.
         """
-        return self.whole(path, {"labelSelector": str(selector), "fieldSelector": fields}, metadata=metadata, page=page)
+        return self.whole(path, {"labelSelector": str(selector)}, metadata=metadata, page=page)
 
     def whole(self, path: str, which: Mapping[str, str], *, metadata: bool = False, page: int = 500, timeout: float = STANDARD) -> Listing:
         """Return a list read to its end, from its beginning again where it expired on the way.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rdev_cli.adapters.kubernetes import manifests, owned, states
 from rdev_cli.adapters.kubernetes.manifests import CONTAINER, LABEL, MARK
 from rdev_cli.adapters.shared.files import private_folder, write_whole
-from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError, Unavailable
-from rdev_cli.ports.timing import HEAVY_WRITE, LONG_RUNNING, ORCHESTRATION
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, NotFound, RdevError
+from rdev_cli.ports.timing import LONG_RUNNING, ORCHESTRATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,9 +62,7 @@ class KubernetesCluster:
         self.api, self.context, self.namespace, self.shape, self.weaker = api, context, namespace, shape, weaker
         self.installation = installation
         self._folder, self._stop, self._patience, self._tell = folder, stop, patience, tell
-        self.pods = f"/api/v1/namespaces/{namespace}/pods"
-        self.claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
-        self.policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
+        self.pods, self.claims, self.policies = (path.format(namespace) for path in owned.KINDS.values())
         self._seen: dict[str, Manifest] = {}  # pods, as they were when they were last looked at
 
     @cached_property
@@ -263,26 +261,7 @@ class KubernetesCluster:
         """Delete an object by its UID and wait until it is gone."""
         name, uid = found["metadata"]["name"], found["metadata"]["uid"]
         self.api.delete(f"{path}/{name}", uid=uid)
-        end = time.monotonic() + HEAVY_WRITE
-        while True:
-            try:
-                left = self.api.get(f"{path}/{name}")
-            except NotFound:
-                return
-            if left["metadata"]["uid"] != uid:
-                return
-            if time.monotonic() > end:
-                held = left["metadata"].get("finalizers") or []
-                why = f"held by {', '.join(held)}" if held else f"its node {left.get('spec', {}).get('nodeName', '')} does not answer"
-                raise Unavailable(
-                    f"{path.rpartition('/')[2]} {name} is still being deleted ({why})",
-                    hint="the same command goes on with it",
-                    code="STILL_DELETING",
-                )
-            if path == self.pods:
-                self._watch(left, lambda _: False)
-            else:
-                time.sleep(0.1)
+        owned.gone(self.api, f"{path}/{name}", uid, what=name)
 
     def _prove(self, project: Project) -> str:
         """Return what egress is in force in a new pod, measured from inside; Denied ISOLATION_WEAKER if it is weaker than asked."""

@@ -23,7 +23,6 @@ RUN = "/run/rdev"
 USER = 1000
 CLAIM = "10Gi"
 EGRESS = ("internet", "providers", "none")
-PULL = ("IfNotPresent", "Always", "Never")
 
 # PID 1: it reaps whatever a command leaves behind, as a shell does while it waits, and ends at once when told to. Its stdin stays open as
 # long as the pod lives, so it needs no `sleep`; where a runtime closes it after all, it needs one.

@@ -58,7 +58,7 @@ def remove(api: Api, thing: Owned) -> bool:
     if not api.delete(path, uid=thing.uid, version=thing.version):
         return False
     if thing.kind == POD:
-        _wait(api, path, thing.uid)  # what it holds, and what keeps it in bounds, goes after it
+        gone(api, path, thing.uid)  # what it holds, and what keeps it in bounds, goes after it
     return True
 
 
@@ -89,7 +89,7 @@ def undeploy(api: Api, namespace: str, installation: str, project: Project) -> b
         for thing in found:
             try:
                 there = api.delete(_path(thing), uid=thing.uid)
-                _wait(api, _path(thing), thing.uid)
+                gone(api, _path(thing), thing.uid)
             except RdevError as e:
                 tell(kind, thing.name, Result.FAILED, e)
             else:
@@ -192,21 +192,20 @@ def _nobodys(api: Api, namespace: str, project: Project) -> None:
     )
 
 
-def _gone(api: Api, path: str, uid: str) -> bool:
-    try:
-        return bool(api.get(path)["metadata"]["uid"] != uid)
-    except NotFound:
-        return True
-
-
-def _wait(api: Api, path: str, uid: str) -> None:
+def gone(api: Api, path: str, uid: str, what: str = "it") -> None:
     """Wait until a thing that was told to go is gone; Unavailable, naming what holds it, if it does not go."""
     end = time.monotonic() + HEAVY_WRITE
-    while not _gone(api, path, uid):
+    while True:
+        try:
+            left = api.get(path)["metadata"]
+        except NotFound:
+            return
+        if left["uid"] != uid:
+            return
         if time.monotonic() > end:
-            held = api.get(path)["metadata"].get("finalizers") or ()
+            held = left.get("finalizers") or ()
             why = f"the finalizer {', '.join(held)} holds it" if held else "its node does not answer"
-            raise Unavailable(f"it is still going away: {why}", hint="the same command goes on with it", code="STILL_DELETING")
+            raise Unavailable(f"{what} is still going away: {why}", hint="the same command goes on with it", code="STILL_DELETING")
         time.sleep(_NAP)  # a stop that was said before is what began the removal
 
 
