@@ -17,6 +17,8 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _GRAPHIC = re.compile(r"[^\x20-\x7e]")
+# a pattern of the variables that decide which code a program runs
+RULING = "(LD|DYLD)_.*|PYTHON.*|PERL5.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4"
 ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_")
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import RULING, shown, tool, word
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.domain.values import shown, tool, word
 
 ISOLATION = ("bubblewrap", "none")
 _AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
@@ -30,9 +30,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 CLUSTER = (*_WORDS, *BOOLEANS, "exec_plugins")
 VAULTS = ("auto", "keyring", "file", "passphrase")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED = re.compile(
-    "(LD|DYLD|GIT|RDEV)_.*|PYTHON.*|BASH_ENV|ENV|IFS|PATH|HOME|SHELL|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS|PERL5.*|RUBYOPT"
-)
+_RESERVED = re.compile(f"{RULING}|(GIT|RDEV)_.*|HOME|SHELL|RUBYOPT")
 _KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 

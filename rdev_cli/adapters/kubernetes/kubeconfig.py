@@ -14,13 +14,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from rdev_cli.adapters.kubernetes.access import TOKEN, Access, Login
 from rdev_cli.domain.errors import Denied, Invalid, NotFound
-from rdev_cli.domain.values import shown
+from rdev_cli.domain.values import RULING, shown
 
 BYTES = 4 << 20  # a kubeconfig with hundreds of clusters, each with its certificate
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLAIN = re.compile(r"[\x20-\x7e]+")
-# variables of a plugin that decide which code runs, so that consent to a command line would be consent to anything
-_RULING = re.compile(r"(LD|DYLD)_.*|PYTHON.*|PERL5.*|RUBY.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4|KUBERNETES_EXEC_INFO")
+# with any of these consent to a plugin's command line would be consent to anything
+_RULING = re.compile(f"{RULING}|RUBY.*|KUBERNETES_EXEC_INFO")
 
 Read = Callable[[Path], Any]
 
