@@ -5,7 +5,6 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,10 @@ def pod(name: str) -> dict[str, Any]:
     return {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "labels": LABELS}}
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with ApiServer() as server:
-        yield server
-
-
-@pytest.fixture
-def api(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(calling, "_FIRST", 0.01)
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call gives up within two seconds."""
     monkeypatch.setattr("rdev_cli.adapters.kubernetes.api.STANDARD", 2.0)
-    api = Api(server.access())
-    yield api
-    api.close()
 
 
 def test_what_is_created_can_be_read_changed_and_deleted_by_its_uid(api: Api, server: ApiServer) -> None:

@@ -6,32 +6,18 @@ import socket as sockets
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from websocket import ABNF
 
-from rdev_cli.adapters.kubernetes import calling, socket
+from rdev_cli.adapters.kubernetes import socket
 from rdev_cli.adapters.kubernetes.api import Api
 from rdev_cli.adapters.kubernetes.selector import Selector
 from rdev_cli.adapters.kubernetes.socket import Broken, Closed, Exec, Status
 from rdev_cli.domain.errors import Denied, NotFound, RdevError, Unavailable
 from tests.support.apiserver import HANG, HTML, RESET, STATUS, STDERR, STDIN, STDOUT, SUCCESS, ApiServer, Session, status, tear
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with ApiServer() as server:
-        yield server
-
-
-@pytest.fixture
-def api(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(calling, "_FIRST", 0.01)
-    api = Api(server.access())
-    yield api
-    api.close()
 
 
 def run(api: Api, *argv: str, stdin: bool = False) -> Exec:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rdev_cli.adapters.kubernetes import calling, watching
+from rdev_cli.adapters.kubernetes import watching
 from rdev_cli.adapters.kubernetes.api import Api
 from rdev_cli.adapters.kubernetes.selector import Selector
 from rdev_cli.domain.errors import Conflict, Denied, Unavailable
@@ -23,24 +23,15 @@ def pod(name: str, **labels: str) -> dict[str, Any]:
     return {"kind": "Pod", "metadata": {"name": name, "labels": labels or {"a": "b"}}}
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with ApiServer() as server:
-        yield server
-
-
-@pytest.fixture
-def api(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(calling, "_FIRST", 0.01)
-    stop = Stop()
-    api = Api(server.access(), stop=stop)
-    yield api
+@pytest.fixture(autouse=True)
+def ended(stop: Stop) -> Iterator[None]:
+    """No watch outlives its test."""
+    yield
     stop.set("cancelled")
     for cache in Cache.made:
         cache.thread.join(10)
         assert not cache.thread.is_alive(), "a watch goes on after its stop"
     Cache.made.clear()
-    api.close()
 
 
 class Cache:

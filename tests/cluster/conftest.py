@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from tests.support import lab
+from tests.support.podbench import PodBench
 
 Rdev = Callable[..., "CompletedProcess[bytes]"]
 PATIENCE = 120  # seconds that a command may take here; nothing in these tests is about speed
@@ -18,6 +20,15 @@ def namespace() -> Iterator[str]:
     """A namespace of its own for the tests of a file."""
     with lab.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def bench(tmp_path: Path, namespace: str) -> Iterator[PodBench]:
+    """A pod of the test's own."""
+    found = PodBench(tmp_path, namespace)
+    yield found
+    found.close()
+    found.kubectl("delete", "pod", found.project.pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -19,20 +17,11 @@ from rdev_cli.adapters.kubernetes.selector import Selector
 from rdev_cli.domain.command import Ending
 from tests.support import lab
 from tests.support.cutting import Cutter
-from tests.support.podbench import PodBench
 
 pytestmark = pytest.mark.cluster
 
 RUNS = int(os.environ.get("RDEV_TEST_CUTS", "200"))
 SIZE = 20 << 20
-
-
-@pytest.fixture
-def bench(tmp_path: Path, namespace: str) -> Iterator[PodBench]:
-    found = PodBench(tmp_path, namespace)
-    yield found
-    found.close()
-    found.kubectl("delete", "pod", found.project.pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 
 
 def test_t_exec_2_a_connection_cut_at_random_bytes_changes_no_byte_and_no_code(bench):

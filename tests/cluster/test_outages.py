@@ -4,27 +4,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rdev_cli.domain.command import Ending
 from tests.support import lab
-from tests.support.podbench import PodBench
 
 pytestmark = pytest.mark.outages
 
 COUNT = "i=0; while [ $i -lt 60 ]; do echo $i; i=$((i+1)); sleep 0.25; done; exit 6"
 COUNTED = b"".join(b"%d\n" % number for number in range(60))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, namespace: str) -> Iterator[PodBench]:
-    found = PodBench(tmp_path, namespace)
-    yield found
-    found.close()
-    found.kubectl("delete", "pod", found.project.pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 
 
 def _pid(part: str) -> int:
