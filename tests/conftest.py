@@ -23,6 +23,10 @@ hypothesis.settings.register_profile("default", deadline=None)  # a loaded machi
 hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # under nohup or in a script's background: whatever is started here would inherit it
+        signal.signal(_number, _usual)
+
 RDEV = str(Path(sys.executable).with_name("rdev"))
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]

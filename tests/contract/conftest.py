@@ -339,16 +339,11 @@ def lab_project(lab_namespace: str, tmp_path_factory: pytest.TempPathFactory) ->
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
-    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:  # under nohup or in a script's background: a command would inherit it
-        signal.signal(number, signal.SIG_DFL)
     if request.param == "kubernetes":
         found: Place = KubernetesPlace(tmp_path / "place", request.getfixturevalue("lab_namespace"), request.getfixturevalue("lab_project"))
     else:
         found = PLACES[request.param](tmp_path / "place", monkeypatch)
     yield found
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
     found.close()
 
 
