@@ -139,3 +139,9 @@ def test_a_context_is_forgotten_and_local_is_not(lab: Rdev) -> None:
     assert [one["name"] for one in json.loads(lab("context", "list", "-o", "json").stdout)["items"]] == ["local"]
     assert lab("context", "remove", "lab", "--yes").returncode == 3
     assert lab("context", "remove", "local", "--yes").returncode == 2
+
+
+def test_nobody_is_asked_to_forget_a_context_that_is_not_there(rdev: Rdev) -> None:
+    ran = rdev("context", "remove", "nope")
+    assert (ran.returncode, ran.stdout) == (3, b"")
+    assert b"there is no context nope" in ran.stderr

@@ -82,6 +82,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     world = hand(ctx).world(context=name)
+    contexts.show(world, name)  # nobody is asked about one that is not there
     confirm(ctx, f"Forget the context {name}?", yes=yes)
     gone = contexts.remove(world, name)
     say(f"what was kept of {name} on this machine stays in {world.settings.folders.state / name}")
