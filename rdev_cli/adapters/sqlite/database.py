@@ -41,6 +41,19 @@ def trouble(error: sqlite3.Error, path: Path) -> RdevError:
     )
 
 
+@contextmanager
+def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection to read a state with that is not this context's; its schema is left as it is, and may be an older one."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE, isolation_level=None)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.Error as e:
+        raise trouble(e, path) from e
+
+
 class Database:
     """Connections to one file, one for each thread; every write begins immediate."""
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from rdev_cli.adapters.sqlite.database import PATIENCE, Database, trouble
+from rdev_cli.adapters.sqlite.database import Database, looked_at
 from rdev_cli.domain.resource import Known
 
 
@@ -14,14 +14,8 @@ def known(database: Database) -> Known:
         here = {id for (id,) in connection.execute("select id from projects where state = 'ready'")}
         recorded, departed = _of(connection)
     for path in _beside(database.path):
-        try:
-            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE, isolation_level=None)
-            try:
-                more, gone = _of(connection)
-            finally:
-                connection.close()
-        except sqlite3.Error as e:
-            raise trouble(e, path) from e
+        with looked_at(path) as connection:
+            more, gone = _of(connection)
         recorded |= more
         departed |= gone
     return Known(recorded=recorded, here=here, departed=departed)
