@@ -138,8 +138,9 @@ import sys, time
 from pathlib import Path
 from rdev_cli.adapters.sqlite.database import Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.domain.access import local
 from rdev_cli.wiring.services import SystemClock
-store, count = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), "bench"), int(sys.argv[2])
+store, count = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), local("bench")), int(sys.argv[2])
 store.last_event()
 start = time.perf_counter()
 for number in range(count):

@@ -150,7 +150,7 @@ def _moved(database: Path, old: str, new: str) -> None:
         db.execute("update projects set repository = replace(repository, ?, ?)", [old, new])
         line = chain.GENESIS
         for row in db.execute("select * from events order by seq").fetchall():
-            event = records.event((*row[:5], row[5].replace(old, new), row[6]))
+            event = records.event((*row[:5], row[5].replace(old, new), *row[6:]))
             facts = {"at": event.at, "kind": event.kind, "subject": event.subject, "actor": event.actor, "data": event.data}
             line = chain.link(line, seq=event.seq, **facts)
             db.execute("update events set data = ?, hash = ? where seq = ?", [json.dumps(event.data, sort_keys=True), line, event.seq])

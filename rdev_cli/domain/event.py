@@ -17,3 +17,4 @@ class Event:
     actor: str
     data: Mapping[str, Any]
     hash: str
+    project: str = ""  # whose history it belongs to, empty for no project's; not part of the hash

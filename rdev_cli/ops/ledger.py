@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
+from rdev_cli.domain.access import Scope
+
+__all__ = ["LEDGER", "Entry", "Pace", "Scope", "entry_of", "operation"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Scope(StrEnum):
-    """What a caller must be allowed to do."""
-
-    PROJECTS_READ = "projects:read"
-    PROJECTS_EXECUTE = "projects:execute"
-    CREDENTIALS_READ = "credentials:read"
-    CREDENTIALS_WRITE = "credentials:write"
-    AUDIT_READ = "audit:read"
-    ADMIN = "admin"
 
 
 class Pace(StrEnum):

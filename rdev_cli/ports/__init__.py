@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rdev_cli.domain.access import Grant
     from rdev_cli.domain.report import Check, Context, Setting
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
@@ -89,6 +90,8 @@ class World(Protocol):
     def stop(self) -> Stop: ...
     @property
     def actor(self) -> str: ...
+    @property
+    def grant(self) -> Grant: ...
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: of the variables that it declares the caller's own, else the credential, else the context's."""
         ...

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from rdev_cli.domain.access import Grant
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
@@ -95,8 +96,11 @@ class Store(Protocol):
         """Everything written inside is kept together with its journal lines, or not at all."""
         ...
 
-    def acting(self, actor: str) -> Store:
-        """Return the same memory whose journal lines carry that actor."""
+    def acting(self, grant: Grant) -> Store:
+        """Return the same memory for a caller: its journal lines carry that actor, and it holds nothing but what the grant sees.
+
+        What is another project's is not there, as if it had never been; to write there is NotFound, too.
+        """
         ...
 
     def find_project(self, name: str) -> Project | None: ...

@@ -4,6 +4,7 @@ Adapters are imported when first asked for, so a short command never pays for wh
 """
 
 import contextlib
+import copy
 import os
 import re
 import time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.scripted import ScriptedModel
     from rdev_cli.adapters.sqlite.store import SqliteStore
     from rdev_cli.adapters.vault.places import Places
+    from rdev_cli.domain.access import Grant
     from rdev_cli.domain.credential import Credential
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
@@ -111,6 +113,13 @@ class Services:
             return f"local:{os.geteuid()}"
 
     @cached_property
+    def grant(self) -> "Grant":
+        """What the caller may do: the local user everything."""
+        from rdev_cli.domain.access import local
+
+        return local(self.actor)
+
+    @cached_property
     def clock(self) -> "Clock":
         """The clock."""
         return SystemClock()
@@ -124,7 +133,7 @@ class Services:
         from rdev_cli.adapters.sqlite.database import Database
         from rdev_cli.adapters.sqlite.store import SqliteStore
 
-        return SqliteStore(Database(self.folder / "state.db"), self.clock, self.actor)
+        return SqliteStore(Database(self.folder / "state.db"), self.clock, self.grant)
 
     @cached_property
     def cluster(self) -> "Cluster":
@@ -291,6 +300,27 @@ class Services:
         from rdev_cli.wiring.demo import script
 
         return ScriptedModel(script(shell=self.cluster.isolated))
+
+    def acting(self, grant: "Grant") -> "Services":
+        """Return the same world for another caller: what it does carries that actor, and it sees what the grant sees."""
+        for shared in (
+            "settings",
+            "folder",
+            "installation",
+            "clock",
+            "store",
+            "cluster",
+            "spool",
+            "forge",
+            "agents",
+            "vaults",
+            "shelf",
+            "files",
+        ):
+            getattr(self, shared)  # built once, for all callers
+        twin = copy.copy(self)
+        twin.__dict__.update(grant=grant, actor=grant.actor, store=self.store.acting(grant))
+        return twin
 
     def close(self) -> None:
         """Close what is open."""

@@ -10,6 +10,7 @@ import pytest
 
 from rdev_cli.adapters.sqlite.database import SCHEMA, Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.domain.access import local
 from rdev_cli.domain.report import Verdict
 
 pytestmark = pytest.mark.state
@@ -43,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Iterator[SqliteStore]:
     """A journal of five lines: line N was written on day N."""
-    one = SqliteStore(Database(path), Clock(), "local:test")
+    one = SqliteStore(Database(path), Clock(), local("local:test"))
     for number in range(1, 6):
         append(one, "test.written", number=number)
     yield one

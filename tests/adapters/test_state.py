@@ -22,6 +22,7 @@ from rdev_cli.adapters.shared.files import private_folder, write_whole
 from rdev_cli.adapters.sqlite import database, migrations
 from rdev_cli.adapters.sqlite.database import SCHEMA, Database, wal_is_safe
 from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.domain.access import local
 from rdev_cli.domain.errors import Conflict, Denied, RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.report import Verdict
@@ -46,7 +47,7 @@ class Clock:
 
 
 def opened(path: Path) -> SqliteStore:
-    return SqliteStore(Database(path), Clock(), "local:test")
+    return SqliteStore(Database(path), Clock(), local("local:test"))
 
 
 @pytest.fixture
@@ -129,7 +130,8 @@ from pathlib import Path
 from rdev_cli.wiring.services import SystemClock
 from rdev_cli.adapters.sqlite.database import Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
-store = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), "local:" + sys.argv[2])
+from rdev_cli.domain.access import local
+store = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), local("local:" + sys.argv[2]))
 for number in range(int(sys.argv[3])):
     with store.transaction() as tx:
         tx.append("test.written", sys.argv[2], {"number": number})
@@ -163,7 +165,7 @@ def test_t_db_2_threads_have_connections_of_their_own(path: Path) -> None:
     base = Database(path)
 
     def work(number: int) -> int:
-        one = SqliteStore(base, Clock(), f"local:{number}")
+        one = SqliteStore(base, Clock(), local(f"local:{number}"))
         try:
             for _ in range(20):
                 with one.transaction() as tx:
@@ -239,7 +241,7 @@ def lines(store: SqliteStore, count: int = 5) -> None:
         ("delete from events where seq >= 4", "ends at line 3, but line 5 was written"),
         ("delete from events", "ends at line 0, but line 5 was written"),
         ("update journal_head set seq = 4", "ends at line 5, but line 4 was written"),
-        ("insert into events select 6, at, kind, subject, actor, data, hash from events where seq = 5", "line 6 was changed"),
+        ("insert into events select 6, at, kind, subject, actor, data, hash, project from events where seq = 5", "line 6 was changed"),
         ("update events set data = 'not json' where seq = 3", "line 3 cannot be read"),
         ("update events set at = 'yesterday' where seq = 2", "line 2 cannot be read"),
         ("delete from journal_head", "head is missing"),
@@ -270,7 +272,7 @@ def test_an_event_reads_as_it_was_written(store: SqliteStore) -> None:
     with store.transaction() as tx:
         tx.append("test.written", "x", data)
     assert store.events(after=0)[0].data == data
-    assert store.acting("key:other").events(after=0) == store.events(after=0)
+    assert store.acting(local("key:other")).events(after=0) == store.events(after=0)
 
 
 # leases
@@ -325,7 +327,8 @@ from pathlib import Path
 from rdev_cli.wiring.services import SystemClock
 from rdev_cli.adapters.sqlite.database import Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
-store = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), "x")
+from rdev_cli.domain.access import local
+store = SqliteStore(Database(Path(sys.argv[1])), SystemClock(), local("x"))
 with store.transaction() as tx:
     tx.take("x", owner="other", seconds=3600)
 print("held", flush=True)

@@ -14,6 +14,7 @@ import pytest
 
 from rdev_cli.adapters.sqlite.database import Database
 from rdev_cli.adapters.sqlite.store import SqliteStore, SqliteWriting
+from rdev_cli.domain.access import local
 from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState
 from rdev_cli.domain.errors import Conflict
 from rdev_cli.domain.operation import Operation, OperationState, StepState
@@ -28,7 +29,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def sqlite(folder: Path) -> Callable[[], SqliteStore]:
-    return lambda: SqliteStore(Database(folder / "rdev/local/state.db"), SystemClock(), "local:test")
+    return lambda: SqliteStore(Database(folder / "rdev/local/state.db"), SystemClock(), local("local:test"))
 
 
 STORES = {"sqlite": sqlite}
@@ -181,7 +182,7 @@ def test_what_a_transaction_wrote_is_kept_together_or_not_at_all(opened, store):
 def test_the_journal_is_read_in_order_by_subject_and_page_in_its_writers_name(store):
     assert store.last_event() == 0
     for number, subject in enumerate(["a", "b", "a", "a"], 1):
-        with store.acting(f"key:{number}").transaction() as tx:
+        with store.acting(local(f"key:{number}")).transaction() as tx:
             tx.append("test.written", subject, {"number": number})
     assert [(e.seq, e.actor, e.kind, e.data["number"]) for e in store.events(after=0, subject="a", limit=2)] == [
         (1, "key:1", "test.written", 1), (3, "key:3", "test.written", 3),

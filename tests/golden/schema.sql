@@ -3,13 +3,15 @@ CREATE INDEX commands_by_project on commands (project, id);
 CREATE INDEX commands_by_state on commands (state);
 CREATE TABLE credentials (name text primary key, place text not null, updated_at text not null) strict;
 CREATE TABLE departed (id text primary key) strict;
-CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null) strict;
+CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null, project text not null default '') strict;
+CREATE INDEX events_by_project on events (project, seq);
 CREATE INDEX events_by_subject on events (subject, seq);
 CREATE TABLE idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict;
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
 CREATE TABLE journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
+CREATE TABLE keys (id text primary key, name text not null, prefix text not null unique, hash text not null, scopes text not null, projects text not null, cidrs text not null, created_at text not null, created_by text not null, expires_at text, last_used_at text, revoked_at text) strict;
 CREATE TABLE leases (name text primary key, owner text not null, attempt integer not null, until real not null, holder text not null) strict;
 CREATE TABLE operations (id text primary key, kind text not null, subject text not null, state text not null, spec text not null, actor text not null, created_at text not null) strict;
 CREATE TABLE orphans (place text not null, uid text not null, there text not null, here text not null, primary key (place, uid)) strict;

@@ -93,6 +93,21 @@ def m006_causes(db: Database) -> None:
     db.execute("alter table commands add column cause text not null default ''")
 
 
+@steps()
+def m007_access(db: Database) -> None:
+    """Keys by the hash of their secret, and whose history a line of the journal belongs to."""
+    db.execute(
+        "create table keys (id text primary key, name text not null, prefix text not null unique, hash text not null, scopes text not null,"
+        " projects text not null, cidrs text not null, created_at text not null, created_by text not null, expires_at text,"
+        " last_used_at text, revoked_at text) strict"
+    )
+    db.execute("alter table events add column project text not null default ''")
+    db.execute("update events set project = subject where kind like 'project.%'")
+    db.execute("update events set project = json_extract(data, '$.project') where json_type(data, '$.project') = 'text'")
+    db.execute("update events set project = (select project from commands where id = subject) where subject in (select id from commands)")
+    db.execute("create index events_by_project on events (project, seq)")
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

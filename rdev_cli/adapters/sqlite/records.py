@@ -69,8 +69,8 @@ def event(row: Sequence[Any]) -> Event:
     """Return the line of the journal that a row holds."""
     from rdev_cli.domain.event import Event  # noqa: PLC0415
 
-    seq, at, kind, subject, actor, data, line = row
-    return Event(seq=seq, at=moment(at), kind=kind, subject=subject, actor=actor, data=json.loads(data), hash=line)
+    seq, at, kind, subject, actor, data, line, project = row
+    return Event(seq=seq, at=moment(at), kind=kind, subject=subject, actor=actor, data=json.loads(data), hash=line, project=project)
 
 
 def _cell(value: Any) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rdev_cli.adapters.sqlite.database import Database
+    from rdev_cli.domain.access import Grant
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
@@ -33,9 +34,9 @@ _OPEN_OPERATIONS = ("running", "undo_failed")
 class SqliteWriting(Leases):
     """One transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, actor: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, grant: Grant) -> None:
         super().__init__(connection)
-        self._clock, self._actor = clock, actor
+        self._clock, self._grant = clock, grant
 
     def put_project(self, project: Project) -> None:
         other = self.find_project(project.name)
@@ -76,12 +77,34 @@ class SqliteWriting(Leases):
 
         seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         at, body = self._clock.now(), plain(data)
-        line = link(previous, seq=seq + 1, at=at, kind=kind, subject=subject, actor=self._actor, data=body)
+        line = link(previous, seq=seq + 1, at=at, kind=kind, subject=subject, actor=self._grant.actor, data=body)
         self._connection.execute(
-            "insert into events values (?, ?, ?, ?, ?, ?, ?)",
-            [seq + 1, stamp(at), kind, subject, self._actor, json.dumps(body, sort_keys=True, ensure_ascii=False), line],
+            "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                seq + 1,
+                stamp(at),
+                kind,
+                subject,
+                self._grant.actor,
+                json.dumps(body, sort_keys=True, ensure_ascii=False),
+                line,
+                self._whose(kind, subject, body),
+            ],
         )
         self._connection.execute("update journal_head set seq = ?, hash = ?", [seq + 1, line])
+
+    def _whose(self, kind: str, subject: str, data: Mapping[str, Any]) -> str:
+        """Return the project that a line of the journal is about, empty if it is about none."""
+        if kind.startswith("project."):
+            return subject
+        if isinstance(data.get("project"), str):
+            return str(data["project"])
+        row = (
+            self._connection.execute("select project from commands where id = ?", [subject]).fetchone()
+            if subject.startswith("cmd_")
+            else None
+        )
+        return row[0] if row else ""
 
     def prune(self, before: datetime) -> tuple[int, int, str]:
         count, through, line = _older(self._connection, before)
@@ -158,16 +181,16 @@ def _project(connection: sqlite3.Connection, name: str) -> Project | None:
 class SqliteStore:
     """What rdev remembers, in one file."""
 
-    def __init__(self, database: Database, clock: Clock, actor: str) -> None:
-        self._database, self._clock, self._actor = database, clock, actor
+    def __init__(self, database: Database, clock: Clock, grant: Grant) -> None:
+        self._database, self._clock, self._grant = database, clock, grant
 
-    def acting(self, actor: str) -> SqliteStore:
-        return SqliteStore(self._database, self._clock, actor)
+    def acting(self, grant: Grant) -> SqliteStore:
+        return SqliteStore(self._database, self._clock, grant)
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteWriting]:
         with self._database.writing() as connection:
-            yield SqliteWriting(connection, self._clock, self._actor)
+            yield SqliteWriting(connection, self._clock, self._grant)
 
     def find_project(self, name: str) -> Project | None:
         with self._database.reading() as connection:
