@@ -1,0 +1,1 @@
+"""How rdev is asked over HTTP."""

@@ -1,0 +1,256 @@
+"""What stands before the app, outermost first: who is asked for, who asks, how much, and how it ended. Nothing here knows a route."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from rdev_cli.domain.access import Grant
+from rdev_cli.domain.answers import ErrorDocument, Problem
+from rdev_cli.domain.codec import plain, stamp, to_json
+from rdev_cli.domain.errors import Unavailable
+from rdev_cli.domain.values import sized
+from rdev_cli.faces.http.limits import FAILURES, Count, Hosts, Proxies, Window, source, unwrapped
+from rdev_cli.faces.http.metrics import Metrics
+from rdev_cli.ports.timing import STANDARD, Clock
+from rdev_cli.wiring.log import log
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = ("/health", "/ready")  # what asks for nothing and tells nothing
+_SLOWEST = 64 << 10  # bytes a second that a body must come in, beside the first STANDARD seconds
+_HELD = 64 << 20  # bytes of bodies that are held at a time, whoever sends them
+_WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PREFIX = re.compile(rb"(?:Bearer )?rdev_sk_([a-z0-9]{8})_")
+
+
+class Refusal(Exception):
+    """A request that the app never sees."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.hint, self.headers = status, code, message, hint, headers
+
+
+class Request:
+    """What the guard knows of one request."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.id, self.began = os.urandom(8).hex(), time.monotonic()
+        self.status, self.started, self.actor, self.count = 0, False, "", None
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.count: Count | None
+        given = self.all(b"x-request-id")
+        if len(given) == 1 and _WORD.fullmatch(given[0]):
+            self.id = given[0].decode()
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return the values of a header, once for each time that it was given."""
+        return [value for key, value in self.headers if key == name]
+
+    def prefix(self) -> str:
+        """Return the beginning of the key that was shown, empty if there is none."""
+        for value in (*self.all(b"x-api-key"), *self.all(b"authorization")):
+            if match := _PREFIX.match(value):
+                return match[1].decode()
+        return ""
+
+
+class Guard:
+    """The app, guarded."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        hosts: Hosts,
+        proxies: Proxies,
+        metrics: Metrics,
+        clock: Clock,
+        rate: int,
+        max_body: int,
+        only_proxies: bool = False,  # what comes in is not encrypted, so that it must come from a proxy, behind which it was
+    ) -> None:
+        self._app, self._hosts, self._proxies, self._metrics, self._clock = app, hosts, proxies, metrics, clock
+        self._max_body, self._only_proxies, self._held = max_body, only_proxies, 0
+        self._rates, self._failures = Window(rate), Window(FAILURES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the app's own beginning and end."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        scope.setdefault("state", {}).update(request_id=request.id, admit=lambda grant: self._admit(request, grant))
+        self._metrics.began()
+        held = [0]
+        try:
+            self._route(scope, request)
+            await self._app(scope, await self._body(scope, request, receive, held), self._answering(scope, request, send))
+        except Refusal as e:
+            await self._refuse(request, send, e)
+        except _Gone:
+            pass
+        except Exception as e:  # noqa: BLE001 -- the outermost body: what the app did not turn into an answer
+            log().error("failed", extra={"request_id": request.id, "error": f"{type(e).__name__}: {e}", "code": "INTERNAL"})
+            if not request.started:
+                words = f"rdev failed; the server's log says more at {request.id}"
+                await self._refuse(request, send, Refusal(status=500, code="INTERNAL", message=words, hint="try again"))
+        finally:
+            self._held -= held[0]
+            self._ended(scope, request)
+
+    def _ended(self, scope: Scope, request: Request) -> None:
+        path = getattr(scope.get("route"), "path", "") or "unmatched"
+        seconds = time.monotonic() - request.began
+        self._metrics.ended(scope["method"], path, request.status, seconds)
+        facts = {
+            "request_id": request.id, "method": scope["method"][:16], "route": path, "status": request.status,
+            "duration_ms": round(seconds * 1000), "actor": request.actor,
+        }  # fmt: skip
+        log().info("answered", extra=facts)
+
+    # before the app
+
+    def _route(self, scope: Scope, request: Request) -> None:
+        """See to it that this server is meant, and find out who asks."""
+        reached = unwrapped(scope["server"][0]) if scope.get("server") else ""
+        hosts = request.all(b"host")
+        if len(hosts) != 1 or not self._hosts.allow(hosts[0].decode("latin-1"), reached) or scope["raw_path"][:1] != b"/":
+            raise Refusal(
+                status=421, code="MISDIRECTED", message="this server is not the one that was asked for",
+                hint="ask for it by a name that it knows: rdev serve --allow-host NAME",
+            )  # fmt: skip
+        if any(not self._hosts.allow_origin(origin.decode("latin-1"), reached) for origin in request.all(b"origin")):
+            raise Refusal(
+                status=403, code="FOREIGN_ORIGIN", message="a page of another site may not ask here",
+                hint="ask from a program, or from a page of this server",
+            )  # fmt: skip
+        peer = scope["client"][0] if scope.get("client") else ""
+        if self._only_proxies and not self._proxies.trust(unwrapped(peer)) and scope["path"] not in OPEN:
+            raise Refusal(
+                status=403, code="NOT_ENCRYPTED", message="this server takes no key over a connection that anybody may read",
+                hint="ask the proxy in front of it, by https",
+            )  # fmt: skip
+        address = self._proxies.client(peer, [line.decode("latin-1") for line in request.all(b"x-forwarded-for")])
+        scope["client"] = (address, scope["client"][1] if scope.get("client") else 0)
+
+    async def _body(self, scope: Scope, request: Request, receive: Receive, held: list[int]) -> Receive:
+        """Read the body, bounded in size and time, and return where the app finds it."""
+        lengths, coded = request.all(b"content-length"), request.all(b"transfer-encoding")
+        if not lengths and not coded:
+            return receive
+        if lengths and coded:
+            raise Refusal(status=400, code="BAD_REQUEST", message="a body has one length", hint="send content-length or transfer-encoding")
+        if any(value.lower() != b"identity" for value in request.all(b"content-encoding")):
+            raise Refusal(status=415, code="UNSUPPORTED", message="a body is read as it is", hint="send it without content-encoding")
+        large = Refusal(
+            status=413, code="TOO_LARGE", message=f"a body has at most {sized(self._max_body)} here",
+            hint="send less, or start the server with a larger --max-body", headers=((b"connection", b"close"),),
+        )  # fmt: skip
+        if lengths and int(lengths[0]) > self._max_body:
+            raise large
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(STANDARD + self._max_body / _SLOWEST):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    parts.append(message.get("body", b""))
+                    held[0] += len(parts[-1])
+                    self._held += len(parts[-1])
+                    if held[0] > self._max_body:
+                        raise large
+                    if self._held > max(_HELD, 2 * self._max_body):
+                        raise Refusal(
+                            status=503, code="BUSY", message="too much is being sent at a time", hint="try again in a moment",
+                            headers=((b"retry-after", b"1"), (b"connection", b"close")),
+                        )  # fmt: skip
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError as e:
+            raise Refusal(
+                status=408, code="TIMED_OUT", message="the body did not come in time", hint="send it faster, or less of it",
+                headers=((b"connection", b"close"),),
+            ) from e  # fmt: skip
+        whole: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
+
+        async def read() -> Message:
+            return whole.pop() if whole else await receive()
+
+        return read
+
+    # the app's answer
+
+    def _admit(self, request: Request, grant: Grant) -> None:
+        """Count a request of a caller who has shown a good key; raise if there were too many. The app asks before it does anything."""
+        request.actor = grant.actor
+        request.count = self._rates.add(grant.actor)
+        if request.count.over:
+            raise Unavailable(
+                f"more than {request.count.limit} requests a minute", hint=f"try again in {request.count.reset} seconds",
+                code="TOO_MANY_REQUESTS", retry_after_seconds=request.count.reset,
+            )  # fmt: skip
+
+    def _failed(self, scope: Scope, request: Request) -> Count | None:
+        """Count a key that was no good by where it came from and by how it began; return the count that is beyond the limit, if one is.
+
+        A good key is never counted, so that whoever guesses at it keeps nobody out.
+        """
+        prefix = request.prefix()
+        counts = [self._failures.add(f"from {source(scope['client'][0])}")]
+        if prefix:
+            counts.append(self._failures.add(f"key {prefix}"))
+        return next((count for count in counts if count.over), None)
+
+    def _answering(self, scope: Scope, request: Request, send: Send) -> Send:
+        refused = False
+
+        async def answer(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                if message["status"] == 401 and (count := self._failed(scope, request)) is not None:
+                    refused, request.count = True, count
+                    words = "too many keys that are no good"
+                    await self._refuse(
+                        request, send, Refusal(status=429, code="TOO_MANY_REQUESTS", message=words, hint=f"try again in {count.reset} seconds")
+                    )
+                    return
+                self._begin(request, message)
+            if not refused:
+                await send(message)
+
+        return answer
+
+    def _begin(self, request: Request, message: Message) -> None:
+        request.status, request.started = message["status"], True
+        headers = list(message.get("headers", []))
+        there = {key.lower() for key, _ in headers}
+        more = [(b"x-request-id", request.id.encode()), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        if count := request.count:
+            for name in ("limit", "remaining", "reset"):
+                more.append((f"ratelimit-{name}".encode(), str(getattr(count, name)).encode()))
+            if count.over:
+                more.append((b"retry-after", str(count.reset).encode()))
+        message["headers"] = headers + [(key, value) for key, value in more if key not in there]
+
+    async def _refuse(self, request: Request, send: Send, refusal: Refusal) -> None:
+        problem = Problem(code=refusal.code, message=refusal.message, hint=refusal.hint, context={})
+        meta = {"request_id": request.id, "timestamp": stamp(self._clock.now())}
+        body = to_json({**plain(ErrorDocument(error=problem)), "meta": meta}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *refusal.headers]
+        start: Message = {"type": "http.response.start", "status": refusal.status, "headers": headers}
+        self._begin(request, start)
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+
+class _Gone(Exception):
+    """The client left before it had asked."""
