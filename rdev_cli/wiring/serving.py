@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rdev_cli.domain.access import network
 from rdev_cli.domain.errors import Invalid, RdevError, Unavailable
 from rdev_cli.domain.values import Secret, shown
+from rdev_cli.ops.keys import admin_key
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import LOOKUP
 from rdev_cli.wiring.log import log
@@ -75,20 +77,12 @@ def proxies(given: Sequence[str]) -> tuple[Network, ...]:
     found = []
     for text in given:
         try:
-            network = ipaddress.ip_network(text)
-        except ValueError as e:
-            try:
-                right = f": {ipaddress.ip_network(text, strict=False)}"
-            except ValueError:
-                right = ""
-            raise Invalid(
-                f"'{shown(text)}' is no network", hint=f"--trusted-proxy takes one like 10.0.0.0/8{right}", field="trusted-proxy"
-            ) from e
-        if network.prefixlen == 0:
-            raise Invalid(
-                "every address would be trusted to say who it is", hint="name the proxy's own: 10.0.0.5/32", field="trusted-proxy"
-            )
-        found.append(network)
+            one = network(text)
+        except Invalid as e:
+            raise Invalid(e.message, hint=e.hint, field="trusted-proxy") from e
+        if one.prefixlen == 0:
+            raise Invalid("every address would be trusted to say who it is", hint="name the proxy's own: 10.0.0.5", field="trusted-proxy")
+        found.append(one)
     return tuple(found)
 
 
@@ -118,7 +112,7 @@ def serving(environ: Mapping[str, str], flags: Mapping[str, str]) -> tuple[Servi
     own = {key: value for key, value in environ.items() if key != ADMIN_KEY}
     theirs = {variable for agent in Services(environ=own, flags=flags).agents.all() for variable in agent.variables}
     kept = {key: value for key, value in own.items() if key not in theirs}
-    return Services(environ=kept, flags=flags), Secret(admin) if admin else None
+    return Services(environ=kept, flags=flags), admin_key(admin) if admin else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

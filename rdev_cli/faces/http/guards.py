@@ -1,17 +1,16 @@
 """What stands before the app, outermost first: who is asked for, who asks, how much, and how it ended. Nothing here knows a route."""
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rdev_cli.domain.access import Grant
-from rdev_cli.domain.answers import ErrorDocument, Problem
-from rdev_cli.domain.codec import plain, stamp, to_json
-from rdev_cli.domain.errors import Unavailable
+from rdev_cli.domain.codec import stamp
+from rdev_cli.domain.errors import Denied, Invalid, RdevError, TimedOut, Unavailable
 from rdev_cli.domain.values import sized
+from rdev_cli.faces.http.face import problem
 from rdev_cli.faces.http.limits import FAILURES, Count, Hosts, Proxies, Window, source, unwrapped
 from rdev_cli.faces.http.metrics import Metrics
 from rdev_cli.ports.timing import STANDARD, Clock
@@ -26,29 +25,25 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN = ("/health", "/ready")  # what asks for nothing and tells nothing
 _SLOWEST = 64 << 10  # bytes a second that a body must come in, beside the first STANDARD seconds
 _HELD = 64 << 20  # bytes of bodies that are held at a time, whoever sends them
-_WORD = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_UNCOUNTED = Count(0, 0, 0, over=False)
 _PREFIX = re.compile(rb"(?:Bearer )?rdev_sk_([a-z0-9]{8})_")
 
 
 class Refusal(Exception):
-    """A request that the app never sees."""
+    """A request that the app never sees: how it is told, and by which status."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.hint, self.headers = status, code, message, hint, headers
+    def __init__(self, status: int, error: RdevError, **headers: str) -> None:
+        super().__init__(error.message)
+        self.status, self.error, self.headers = status, error, {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class Request:
     """What the guard knows of one request."""
 
     def __init__(self, scope: Scope) -> None:
-        self.id, self.began = os.urandom(8).hex(), time.monotonic()
-        self.status, self.started, self.actor, self.count = 0, False, "", None
+        self.began, self.status, self.actor, self.count = time.monotonic(), 0, "", _UNCOUNTED
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.count: Count | None
-        given = self.all(b"x-request-id")
-        if len(given) == 1 and _WORD.fullmatch(given[0]):
-            self.id = given[0].decode()
+        self.id = str(scope["state"]["request_id"])
 
     def all(self, name: bytes) -> list[bytes]:
         """Return the values of a header, once for each time that it was given."""
@@ -87,21 +82,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        scope.setdefault("state", {}).update(request_id=request.id, admit=lambda grant: self._admit(request, grant))
+        scope["state"]["admit"] = lambda grant: self._admit(request, grant)
         self._metrics.began()
         held = [0]
         try:
             self._route(scope, request)
             await self._app(scope, await self._body(scope, request, receive, held), self._answering(scope, request, send))
         except Refusal as e:
-            await self._refuse(request, send, e)
+            await self._refuse(scope, request, receive, send, e)
         except _Gone:
             pass
-        except Exception as e:  # noqa: BLE001 -- the outermost body: what the app did not turn into an answer
-            log().error("failed", extra={"request_id": request.id, "error": f"{type(e).__name__}: {e}", "code": "INTERNAL"})
-            if not request.started:
-                words = f"rdev failed; the server's log says more at {request.id}"
-                await self._refuse(request, send, Refusal(status=500, code="INTERNAL", message=words, hint="try again"))
         finally:
             self._held -= held[0]
             self._ended(scope, request)
@@ -123,21 +113,15 @@ class Guard:
         reached = unwrapped(scope["server"][0]) if scope.get("server") else ""
         hosts = request.all(b"host")
         if len(hosts) != 1 or not self._hosts.allow(hosts[0].decode("latin-1"), reached) or scope["raw_path"][:1] != b"/":
-            raise Refusal(
-                status=421, code="MISDIRECTED", message="this server is not the one that was asked for",
-                hint="ask for it by a name that it knows: rdev serve --allow-host NAME",
-            )  # fmt: skip
+            hint = "ask for it by a name that it knows; rdev serve --allow-host NAME gives it one more"
+            raise Refusal(421, Invalid("this is not the server that was asked for", hint=hint, code="MISDIRECTED"))
         if any(not self._hosts.allow_origin(origin.decode("latin-1"), reached) for origin in request.all(b"origin")):
-            raise Refusal(
-                status=403, code="FOREIGN_ORIGIN", message="a page of another site may not ask here",
-                hint="ask from a program, or from a page of this server",
-            )  # fmt: skip
+            hint = "ask from a program, or from a page of this server"
+            raise Refusal(403, Denied("a page of another site may not ask here", hint=hint, code="FOREIGN_ORIGIN"))
         peer = scope["client"][0] if scope.get("client") else ""
         if self._only_proxies and not self._proxies.trust(unwrapped(peer)) and scope["path"] not in OPEN:
-            raise Refusal(
-                status=403, code="NOT_ENCRYPTED", message="this server takes no key over a connection that anybody may read",
-                hint="ask the proxy in front of it, by https",
-            )  # fmt: skip
+            hint = "ask the proxy in front of it, by https"
+            raise Refusal(403, Denied("this server takes no key that anybody could read on its way", hint=hint, code="NOT_ENCRYPTED"))
         address = self._proxies.client(peer, [line.decode("latin-1") for line in request.all(b"x-forwarded-for")])
         scope["client"] = (address, scope["client"][1] if scope.get("client") else 0)
 
@@ -147,13 +131,13 @@ class Guard:
         if not lengths and not coded:
             return receive
         if lengths and coded:
-            raise Refusal(status=400, code="BAD_REQUEST", message="a body has one length", hint="send content-length or transfer-encoding")
+            bad = Invalid("a body has one length", hint="send content-length or transfer-encoding", code="BAD_REQUEST")
+            raise Refusal(400, bad, connection="close")
         if any(value.lower() != b"identity" for value in request.all(b"content-encoding")):
-            raise Refusal(status=415, code="UNSUPPORTED", message="a body is read as it is", hint="send it without content-encoding")
-        large = Refusal(
-            status=413, code="TOO_LARGE", message=f"a body has at most {sized(self._max_body)} here",
-            hint="send less, or start the server with a larger --max-body", headers=((b"connection", b"close"),),
-        )  # fmt: skip
+            packed = Invalid("a body is read as it is", hint="send it without content-encoding", code="NOT_PLAIN")
+            raise Refusal(415, packed, connection="close")
+        hint = "send less, or start the server with a larger --max-body"
+        large = Refusal(413, Invalid(f"a body has at most {sized(self._max_body)} here", hint=hint, code="TOO_LARGE"), connection="close")
         if lengths and int(lengths[0]) > self._max_body:
             raise large
         parts: list[bytes] = []
@@ -169,17 +153,13 @@ class Guard:
                     if held[0] > self._max_body:
                         raise large
                     if self._held > max(_HELD, 2 * self._max_body):
-                        raise Refusal(
-                            status=503, code="BUSY", message="too much is being sent at a time", hint="try again in a moment",
-                            headers=((b"retry-after", b"1"), (b"connection", b"close")),
-                        )  # fmt: skip
+                        full = Unavailable("too much is being sent at a time", hint="try again in a moment", code="BUSY")
+                        raise Refusal(503, full, connection="close", retry_after="1")
                     if not message.get("more_body"):
                         break
         except TimeoutError as e:
-            raise Refusal(
-                status=408, code="TIMED_OUT", message="the body did not come in time", hint="send it faster, or less of it",
-                headers=((b"connection", b"close"),),
-            ) from e  # fmt: skip
+            slow = TimedOut("the body did not come in time", hint="send it faster, or less of it")
+            raise Refusal(408, slow, connection="close") from e
         whole: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
         async def read() -> Message:
@@ -215,41 +195,44 @@ class Guard:
 
         async def answer(message: Message) -> None:
             nonlocal refused
-            if message["type"] == "http.response.start":
-                if message["status"] == 401 and (count := self._failed(scope, request)) is not None:
-                    refused, request.count = True, count
-                    words = "too many keys that are no good"
-                    await self._refuse(
-                        request, send, Refusal(status=429, code="TOO_MANY_REQUESTS", message=words, hint=f"try again in {count.reset} seconds")
-                    )
-                    return
-                self._begin(request, message)
-            if not refused:
-                await send(message)
+            if message["type"] == "http.response.start" and message["status"] == 401 and (count := self._failed(scope, request)) is not None:
+                refused, request.count = True, count
+                many = Unavailable(
+                    "too many keys that are no good", hint=f"try again in {count.reset} seconds", code="TOO_MANY_REQUESTS",
+                    retry_after_seconds=count.reset,
+                )  # fmt: skip
+                await self._refuse(scope, request, _nothing, send, Refusal(429, many))
+            elif not refused:
+                await send(self._begun(request, message))
 
         return answer
 
-    def _begin(self, request: Request, message: Message) -> None:
-        request.status, request.started = message["status"], True
-        headers = list(message.get("headers", []))
+    def _begun(self, request: Request, message: Message) -> Message:
+        """Return a message of the answer, its beginning with what every answer says."""
+        if message["type"] != "http.response.start":
+            return message
+        request.status = message["status"]
+        headers, count = list(message.get("headers", [])), request.count
+        more = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        if count is not _UNCOUNTED:
+            more += [(f"ratelimit-{name}".encode(), str(getattr(count, name)).encode()) for name in ("limit", "remaining", "reset")]
+        if count.over:
+            more.append((b"retry-after", str(count.reset).encode()))
         there = {key.lower() for key, _ in headers}
-        more = [(b"x-request-id", request.id.encode()), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-        if count := request.count:
-            for name in ("limit", "remaining", "reset"):
-                more.append((f"ratelimit-{name}".encode(), str(getattr(count, name)).encode()))
-            if count.over:
-                more.append((b"retry-after", str(count.reset).encode()))
-        message["headers"] = headers + [(key, value) for key, value in more if key not in there]
+        return {**message, "headers": headers + [(key, value) for key, value in more if key not in there]}
 
-    async def _refuse(self, request: Request, send: Send, refusal: Refusal) -> None:
-        problem = Problem(code=refusal.code, message=refusal.message, hint=refusal.hint, context={})
-        meta = {"request_id": request.id, "timestamp": stamp(self._clock.now())}
-        body = to_json({**plain(ErrorDocument(error=problem)), "meta": meta}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *refusal.headers]
-        start: Message = {"type": "http.response.start", "status": refusal.status, "headers": headers}
-        self._begin(request, start)
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
+    async def _refuse(self, scope: Scope, request: Request, receive: Receive, send: Send, refusal: Refusal) -> None:
+        response = problem(refusal.error, id=request.id, at=stamp(self._clock.now()), headers=refusal.headers)
+        response.status_code = refusal.status
+
+        async def answer(message: Message) -> None:
+            await send(self._begun(request, message))
+
+        await response(scope, receive, answer)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 class _Gone(Exception):
