@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
-from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import OPEN, CommandKind
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import id_like
@@ -64,43 +63,36 @@ class AgentRun(Prompt):
     agent: str = ""
 
 
-def _run(world: World, project: str, kind: CommandKind, argv: list[str], body: Run | Line | Git) -> Reply:
-    stdin = None if isinstance(body, Git) else either(body.stdin, body.stdin_b64, "stdin")
-    return begin(
-        world,
-        commands.run,
-        project=project,
-        kind=kind.value,
-        argv=argv,
-        stdin_b64="" if stdin is None else b64encode(stdin).decode(),
-        timeout_seconds=body.timeout_seconds,
-        network=True if isinstance(body, Git) else body.network,
-    )
+def _run(world: World, project: str, kind: CommandKind, body: Run | Line | Git, **words: Any) -> Reply:
+    asked = {**words, "project": project, "kind": kind.value, "timeout_seconds": body.timeout_seconds}
+    if not isinstance(body, Git):
+        asked["network"] = body.network
+        if (stdin := either(body.stdin, body.stdin_b64, "stdin")) is not None:
+            asked["stdin_b64"] = b64encode(stdin).decode()
+    return begin(world, commands.run, **asked)
 
 
 @serves(routes, "POST", "/projects/{project}/exec", commands.run, answer="accepted", status=202)
 def exec_(world: World, project: str, body: Run) -> Any:
-    return _run(world, project, CommandKind.EXEC, body.argv, body)
+    return _run(world, project, CommandKind.EXEC, body, argv=body.argv)
 
 
 @serves(routes, "POST", "/projects/{project}/shell", commands.run, answer="accepted", status=202, form="shell")
 def shell(world: World, project: str, body: Line) -> Any:
-    return _run(world, project, CommandKind.SHELL, ["sh", "-c", body.command], body)
+    return _run(world, project, CommandKind.SHELL, body, line=body.command)
 
 
 @serves(routes, "POST", "/projects/{project}/git", commands.run, answer="accepted", status=202, form="git")
 def git(world: World, project: str, body: Git) -> Any:
     if not body.argv:
         raise Invalid("there is nothing for git to do", hint='"argv": ["log", "--oneline"]', field="argv")
-    return _run(world, project, CommandKind.GIT, ["git", "--no-pager", *body.argv], body)
+    return _run(world, project, CommandKind.GIT, body, argv=body.argv)
 
 
 def _agent(world: World, project: str, agent: str, body: Prompt) -> Reply:
     if id_like(body.resume, "cmd"):
         whole(body.resume, "cmd", "command")
-    asked = {**body.model_dump(), "project": project, "agent": agent}
-    AgentSpec(**{**asked, "tools": tuple(body.tools)})  # which checks itself
-    return begin(world, agents.run, **asked)
+    return begin(world, agents.run, **{**body.model_dump(), "project": project, "agent": agent})
 
 
 @serves(routes, "POST", "/projects/{project}/agents", agents.run, answer="accepted", status=202)

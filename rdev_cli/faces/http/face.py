@@ -22,6 +22,7 @@ from rdev_cli.domain.answers import Accepted, ErrorDocument, Problem
 from rdev_cli.domain.codec import document, stamp, to_json
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import shown
+from rdev_cli.ops import jobs
 from rdev_cli.ops.ledger import Entry, entry_of
 from rdev_cli.ports import World
 from rdev_cli.wiring.log import log
@@ -188,8 +189,6 @@ def _endpoint(func: Callable[..., Any], entry: Entry, status: int) -> Callable[.
 
 def begin(world: World, op: Callable[..., Any], **asked: Any) -> Reply:
     """Hand over an operation that takes long, and return what its caller is told at once: its id, and where to follow it."""
-    from rdev_cli.ops import jobs
-
     job = jobs.submit(world, entry_of(op).name, asked)
     place = f"/commands/{job.id}" if job.id.startswith("cmd_") else f"/operations/{job.id}"
     return Reply(Accepted(id=job.id, stream_url=f"{place}/events"), 202, {"location": place})

@@ -13,7 +13,6 @@ from rdev_cli.ops import doctor, events, gc, journal
 from rdev_cli.ports import World
 
 routes: Routes = []
-_Window = Annotated[int, Field(ge=SHORTEST, le=YEAR)]
 
 
 class Prune(Body):
@@ -29,7 +28,6 @@ class Collection(Body):
     """What was reviewed, by uid, and may go; more than ten things in a run need their number."""
 
     reviewed: list[str]
-    window_seconds: _Window = round(WINDOW)
     allow: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
