@@ -86,7 +86,7 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     opened = listen(spec)
     log_all(file=str(here.options.get("log_file") or ""), json_lines=here.options.get("log_format") == "json")
     stop, health, door = Stop(), Health(world), Door(world, admin)
-    clock = Clockwork(world, loops(world, health, door.used), stop, close=world.store.close)
+    clock = Clockwork(world, loops(world, health, door.used, stop), stop, close=world.store.close)
     metrics = Metrics(world, health=health.standing, loops=clock.loops)
     serving = Serving(spec, world, opened, door=door, metrics=metrics, health=health, stop=stop)
     where = url(spec, opened)
