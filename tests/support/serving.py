@@ -2,13 +2,15 @@
 
 import http.client
 import json
+import os
 import re
 import select
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 
@@ -16,8 +18,13 @@ ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 class Server:
     """One `rdev serve` that listens."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str) -> None:
-        self.process, self.url = process, url
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: IO[bytes]) -> None:
+        self.process, self._log = process, log
+        self.at(url)
+
+    def at(self, url: str) -> None:
+        """Note where it is."""
+        self.url = url
         match = re.search(r"://(.*):([0-9]+)$", url)
         self.host, self.port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
 
@@ -25,7 +32,11 @@ class Server:
         self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], Any]:
         """Send one request, its body as JSON; return status, headers (lower case) and the document, or the text that came."""
-        sent = {**({"x-api-key": key} if key else {}), **({"content-type": "application/json"} if body is not None else {}), **(headers or {})}
+        sent = {
+            **({"x-api-key": key} if key else {}),
+            **({"content-type": "application/json"} if body is not None else {}),
+            **(headers or {}),
+        }
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), sent)
@@ -41,6 +52,10 @@ class Server:
         with socket.create_connection((self.host, self.port), timeout=seconds) as to:
             to.sendall(data)
             return drained(to, seconds)
+
+    def said(self) -> str:
+        """Return what it has written on stderr so far."""
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def stop(self, number: int = 15) -> int:
         """Send a signal and return the exit code."""
@@ -69,19 +84,23 @@ def status(answer: bytes) -> int:
     return int(match[1]) if match else 0
 
 
-def start(spawn: Callable[..., "subprocess.Popen[bytes]"], *args: str, env: Mapping[str, str | None] | None = None, **options: Any) -> Server:
+def start(
+    spawn: Callable[..., "subprocess.Popen[bytes]"], *args: str, env: Mapping[str, str | None] | None = None, **options: Any
+) -> Server:
     """Start `rdev serve` on a free port with the first key ADMIN, and return it once it listens and is ready."""
-    process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, **options)
-    return Server(process, first_line(process))
+    log = tempfile.TemporaryFile()  # noqa: SIM115 -- goes with the server; a pipe that nobody reads would fill
+    process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, stderr=log, **options)
+    server = Server(process, "", log)
+    server.at(first_line(server))
+    return server
 
 
-def first_line(process: "subprocess.Popen[bytes]", seconds: float = 60) -> str:
+def first_line(server: Server, seconds: float = 60) -> str:
     """Return the URL that a server prints when it listens; what it said instead is in the error."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    line = process.stdout.readline().decode().strip() if ready else ""
+    assert server.process.stdout is not None
+    ready, _, _ = select.select([server.process.stdout], [], [], seconds)
+    line = server.process.stdout.readline().decode().strip() if ready else ""
     if not line:
-        process.kill()
-        said = process.stderr.read() if process.stderr is not None else b""
-        raise AssertionError(f"the server did not start: {said.decode(errors='replace')}")
+        server.process.kill()
+        raise AssertionError(f"the server did not start: {server.said()}")
     return line
