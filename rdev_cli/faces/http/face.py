@@ -79,6 +79,8 @@ class Guarded(APIRoute):
     def _admit(self, request: Request) -> None:
         door: Door = request.app.state.door
         grant = door(presented(request), request.client.host if request.client else "")
+        if (count := getattr(request.state, "admit", None)) is not None:
+            count(grant)  # the guard's, which raises where there were too many
         if not grant.allows(self.scope):
             raise Denied(
                 f"this needs the scope {self.scope}",
