@@ -1,13 +1,12 @@
 """What was asked for by somebody who does not wait: recorded, done once, gone on with, refused."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from rdev_cli.domain.access import Grant, KeySpec, Scope
 from rdev_cli.domain.command import Command, CommandState, Ending, status
-from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound
+from rdev_cli.domain.errors import Cancelled, Invalid, NotFound
 from rdev_cli.domain.job import Job, JobState
 from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.ops import commands, jobs, keys, projects

@@ -24,7 +24,7 @@ from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import shown
 from rdev_cli.faces.http import once
 from rdev_cli.ops import jobs
-from rdev_cli.ops.ledger import Entry, entry_of
+from rdev_cli.ops.ledger import Entry, Pace, entry_of
 from rdev_cli.ports import World
 from rdev_cli.wiring.log import log
 
@@ -80,6 +80,8 @@ class Guarded(APIRoute):
     def _admit(self, request: Request) -> None:
         door: Door = request.app.state.door
         grant = door(presented(request), request.client.host if request.client else "")
+        if (count := getattr(request.state, "admit", None)) is not None:
+            count(grant)  # the guard's, which raises where there were too many
         if not grant.allows(self.scope):
             raise Denied(
                 f"this needs the scope {self.scope}",
@@ -137,7 +139,11 @@ def serves(
         kinds = [{"$ref": f"#/components/schemas/{name}"} for name in answer.split("|")]
         schema = enveloped(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
         content = {media: {"schema": {"type": "string"}}} if media else {"application/json": {"schema": schema}}
-        extra: dict[str, Any] = {"x-scope": entry.scope.value, "x-pace": entry.pace.value, "security": [{"key": []}, {"bearer": []}]}
+        extra: dict[str, Any] = {
+            "x-scope": entry.scope.value,
+            "x-pace": (Pace.LONG if status == 202 else Pace.MOMENT).value,
+            "security": [{"key": []}, {"bearer": []}],
+        }
         if method in once.METHODS:
             extra["parameters"] = [once.HEADER]
         if takes:
