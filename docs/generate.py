@@ -19,7 +19,7 @@ import schemas  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
-from rdev_cli.ops.ledger import LEDGER  # noqa: E402
+from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
 from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
@@ -82,6 +82,11 @@ MEANINGS = {
     "INVALID": "the request does not make sense; `context.field` names the part",
     "INVALID_NAME": "a name breaks the one name rule: 1 to 40 of a-z, 0-9 and `-`, a letter first, no `-` at the end",
     "IN_THE_WAY": "something else stands where a file or a folder of a copy belongs; it was left alone",
+    "IP_NOT_ALLOWED": "the key is for other addresses than the one that it came from",
+    "KEY_EXPIRED": "the key's time is over",
+    "KEY_REVOKED": "the key was revoked, or is gone",
+    "UNAUTHORIZED": "no key was shown, or one that nobody made",
+    "WIDER_KEY": "a key would make one that allows more than itself; `context.field` names the part",
     "KEY_USED": "another request was made under this idempotency key; its answer stands",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
     "LOG": "rdev's own log cannot be written there",
@@ -139,6 +144,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
     "--subject": "project",
@@ -151,6 +157,7 @@ VALUES = {
     "FILE": "files",
     "FILE|-": "files",
     "FORMAT": f"|{'|'.join(face.FORMATS)}",
+    "KEY": "key",
     "NAME=PATH": "files",
     "PATH": "files",
     "PROJECT": "project",
