@@ -132,7 +132,7 @@ class Listener:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
-            self._socket.close()
+        self._socket.close()
 
 
 class Server:
@@ -148,9 +148,11 @@ class Server:
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
+        self._listeners: list[Listener] = []
 
     def listen(self, path: str, **more: Any) -> Listener:
-        return Listener(self.port, path, **more)
+        self._listeners.append(Listener(self.port, path, **more))
+        return self._listeners[-1]
 
     def counts(self) -> Mapping[str, int]:
         """Return how many streams there were and are, and how many descriptors and KiB of memory the server holds."""
@@ -180,3 +182,5 @@ class Server:
             return self._process.wait()
         finally:
             self._process.stdout.close()
+            for listener in self._listeners:
+                listener.close()

@@ -22,6 +22,7 @@ from rdev_cli.domain.values import shown
 from rdev_cli.faces.http.face import Guarded, Routes, serves
 from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Output, Position, Source, View, following, reached, reset, text
 from rdev_cli.faces.http.frames import frame, retry, told, trouble
+from rdev_cli.faces.http.wire import bounded
 from rdev_cli.ops import commands, events, jobs, keys, known
 from rdev_cli.ports import World
 from rdev_cli.wiring.log import log
@@ -208,7 +209,10 @@ class EventStream(Response):
         try:
             task = asyncio.current_task()
             assert task is not None
-            client.abort = scope.get("rdev.abort") or task.cancel
+            client.abort = task.cancel
+            if wire := scope.get("rdev.wire"):
+                bounded(wire)
+                client.abort = wire.abort
             watch = asyncio.create_task(_watch(client, receive))
             await followed.feed.ready.wait()
             if followed.feed.failure is not None and not followed.feed.head:
