@@ -1,64 +1,106 @@
-"""The application on uvicorn with limits of a test's choice, and a look at what its streams hold: `python -m tests.support.serving [--stall S] …`."""
+"""A server as a user starts one, on a free port, and raw requests to it."""
 
-import argparse
+import http.client
 import json
 import os
+import re
+import select
 import socket
-import sys
-import threading
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
-import uvicorn
-
-from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import stream
-from rdev_cli.faces.http.app import create_app
-from rdev_cli.faces.http.wire import Wire
-from rdev_cli.ops import keys
-from rdev_cli.wiring.services import Services
+ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 
 
-class _Server(uvicorn.Server):
-    """Says stop to the world when it is told to stop."""
+class Server:
+    """One `rdev serve` that listens."""
 
-    def __init__(self, config: uvicorn.Config, services: Services) -> None:
-        super().__init__(config)
-        self._services = services
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: IO[bytes]) -> None:
+        self.process, self._log = process, log
+        self.at(url)
 
-    def handle_exit(self, sig: int, frame: object) -> None:
-        self._services.stop.set("cancelled")
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+    def at(self, url: str) -> None:
+        """Note where it is."""
+        self.url = url
+        match = re.search(r"://(.*):([0-9]+)$", url)
+        self.host, self.port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], Any]:
+        """Send one request, its body as JSON; return status, headers (lower case) and the document, or the text that came."""
+        sent = {
+            **({"x-api-key": key} if key else {}),
+            **({"content-type": "application/json"} if body is not None else {}),
+            **(headers or {}),
+        }
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), sent)
+            answer = connection.getresponse()
+            text = answer.read()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+        finally:
+            connection.close()
+        return answer.status, found, json.loads(text) if "json" in found.get("content-type", "") else text
+
+    def raw(self, data: bytes, seconds: float = 30) -> bytes:
+        """Send bytes as they are and return all that comes until the server closes; nothing more is sent meanwhile."""
+        with socket.create_connection((self.host, self.port), timeout=seconds) as to:
+            to.sendall(data)
+            return drained(to, seconds)
+
+    def said(self) -> str:
+        """Return what it has written on stderr so far."""
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def stop(self, number: int = 15) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--stall", type=float, default=stream.STALL)
-    parser.add_argument("--beat", type=float, default=stream.BEAT)
-    parser.add_argument("--per-key", type=int, default=stream.PER_KEY)
-    given = parser.parse_args()
-    admin = keys.admin_key(os.environ.pop("RDEV_ADMIN_KEY"))
-    assert isinstance(admin, Secret)
-    services = Services()
-    app = create_app(services, lambda key, address: keys.authenticate(services, key, address=address, admin=admin))
-    stream.BEAT = given.beat
-    found = stream.Streams(services, lambda grant: keys.standing(services, grant), per_key=given.per_key, stall=given.stall)
-    app.state.streams = found
-
-    async def outer(scope, receive, send) -> None:
-        if scope.get("path") != "/counts":
-            await app(scope, receive, send)
-            return
-        threads = sum(each.name == "stream" for each in threading.enumerate())
-        body = json.dumps({"opened": found.opened, "active": found.active, "readers": threads}).encode()
-        headers = [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    sys.stdout.write(f"{listening.getsockname()[1]}\n")
-    sys.stdout.flush()
-    config = uvicorn.Config(outer, http=Wire, log_level="error", timeout_graceful_shutdown=8, lifespan="off", proxy_headers=False)
-    _Server(config, services).run([listening])
+def drained(to: socket.socket, seconds: float = 30) -> bytes:
+    """Return what a connection still brings, until the other side closes it."""
+    found, end = b"", time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        to.settimeout(left)
+        try:
+            part = to.recv(1 << 16)
+        except (ConnectionResetError, TimeoutError):
+            break
+        if not part:
+            break
+        found += part
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def status(answer: bytes) -> int:
+    """Return the status of a raw answer, 0 if there was none."""
+    match = re.match(rb"HTTP/1\.1 ([0-9]{3})", answer)
+    return int(match[1]) if match else 0
+
+
+def start(
+    spawn: Callable[..., "subprocess.Popen[bytes]"], *args: str, env: Mapping[str, str | None] | None = None, **options: Any
+) -> Server:
+    """Start `rdev serve` on a free port with the first key ADMIN, and return it once it listens and is ready."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115 -- goes with the server; a pipe that nobody reads would fill
+    process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, stderr=log, **options)
+    server = Server(process, "", log)
+    server.at(first_line(server))
+    return server
+
+
+def first_line(server: Server, seconds: float = 60) -> str:
+    """Return the URL that a server prints when it listens; what it said instead is in the error."""
+    assert server.process.stdout is not None
+    ready, _, _ = select.select([server.process.stdout], [], [], seconds)
+    line = server.process.stdout.readline().decode().strip() if ready else ""
+    if not line:
+        server.process.kill()
+        raise AssertionError(f"the server did not start: {server.said()}")
+    return line

@@ -140,7 +140,7 @@ class Server:
 
     def __init__(self, home: Mapping[str, str], *words: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.serving", *words],
+            [sys.executable, "-m", "tests.support.streaming", *words],
             env={**home, "RDEV_ADMIN_KEY": ADMIN},
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,

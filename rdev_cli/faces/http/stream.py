@@ -25,6 +25,7 @@ from rdev_cli.faces.http.frames import frame, retry, told, trouble
 from rdev_cli.faces.http.wire import bounded
 from rdev_cli.ops import commands, events, jobs, keys, known
 from rdev_cli.ports import World
+from rdev_cli.ports.timing import Stop
 from rdev_cli.wiring.log import log
 
 if TYPE_CHECKING:
@@ -87,13 +88,20 @@ class _Followed:
 class Streams:
     """All streams of a server: one reader for each thing that is followed. Everything here happens in the event loop.
 
-    `stands` raises Denied if a caller's key counts no more; it is called in a thread.
+    `stands` raises Denied if a caller's key counts no more; it is called in a thread. `stop` ends all streams.
     """
 
     def __init__(
-        self, services: "Services", stands: Callable[[Grant], object], *, per_key: int = PER_KEY, in_all: int = IN_ALL, stall: float = STALL
+        self,
+        services: "Services",
+        stands: Callable[[Grant], object],
+        stop: Stop,
+        *,
+        per_key: int = PER_KEY,
+        in_all: int = IN_ALL,
+        stall: float = STALL,
     ) -> None:
-        self.services, self._stands, self._per_key, self._in_all, self._stall = services, stands, per_key, in_all, stall
+        self.services, self._stands, self._stop, self._per_key, self._in_all, self._stall = services, stands, stop, per_key, in_all, stall
         self.opened = 0  # how many streams there were
         self._followed: dict[Hashable, _Followed] = {}
         self._clients: set[Client] = set()
@@ -108,7 +116,7 @@ class Streams:
 
     def enter(self, key: Hashable, source: Callable[[], Source], client: Client) -> _Followed:
         """Let a client listen to what `key` names; Unavailable if there are too many, or the server is about to stop."""
-        if self.services.stop.is_set():
+        if self._stop.is_set():
             raise Unavailable("this server is shutting down", hint="come again in a moment", code="SHUTTING_DOWN")
         actor = client.grant.actor
         if len(self._clients) >= self._in_all or self._actors.get(actor, 0) >= self._per_key:
@@ -150,7 +158,7 @@ class Streams:
         while True:
             await asyncio.sleep(TICK)
             now = loop.time()
-            stopping = self.services.stop.is_set()
+            stopping = self._stop.is_set()
             for client in list(self._clients):
                 waits = client.waiting_since and now - client.waiting_since
                 if waits > self._stall or (client.parting and now > client.part_by):
@@ -303,7 +311,9 @@ def streams(app: FastAPI) -> Streams:
         found: Streams | None = getattr(app.state, "streams", None)
         if found is None:
             services: Services = app.state.services
-            found = app.state.streams = Streams(services, lambda grant: keys.standing(services, grant))
+            found = app.state.streams = Streams(
+                services, lambda grant: keys.standing(services, grant), getattr(app.state, "stop", services.stop)
+            )
         return found
 
 
