@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
     from rdev_cli.ports.vault import Vaults
@@ -264,6 +265,13 @@ class Services:
 
         return LocalFiles(self.stop)
 
+    @cached_property
+    def hooks(self) -> "Hooks":
+        """The way to endpoints that are told what happens."""
+        from rdev_cli.adapters.webhooks.way import HookWay
+
+        return HookWay(self._environ, stop=self.stop)
+
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
         found = {str(k): Secret(str(v)) for k, v in self.settings.agent(agent).get("env", {}).items()}
@@ -316,6 +324,7 @@ class Services:
             "vaults",
             "shelf",
             "files",
+            "hooks",
         ):
             getattr(self, shared)  # built once, for all callers
         twin = copy.copy(self)
