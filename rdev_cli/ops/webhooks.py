@@ -46,13 +46,13 @@ def add(world: World, *, url: str, events: Sequence[str], projects: Sequence[str
         raise Invalid("no event is named", hint="--event command.completed, or all of a noun: --event 'command.*'", field="event")
     kinds = world.shelf.kinds()
     wanted = tuple(dict.fromkeys(pattern(event, kinds) for event in events))
-    world.hooks.check(url)
-    secret, vault, now = world.hooks.new_secret(), world.vaults.chosen(), world.clock.now()
+    world.hooks.check(url, stop=world.stop)
+    secret, vault, now = world.hooks.new_secret(), world.hooks.vaults.chosen(), world.clock.now()
     made = Webhook(
         id=world.new_id("whk"), url=url, events=wanted, projects=_projects(world, projects), created_at=now, created_by=world.actor,
         place=vault.place,
     )  # fmt: skip
-    with world.vaults.alone():
+    with world.hooks.vaults.alone():
         vault.put({made.id: secret})
         try:
             with world.store.transaction() as tx:
@@ -123,8 +123,8 @@ def replay(world: World, delivery: str) -> Delivery:
 def rotate(world: World, webhook: str) -> WebhookSecret:
     """Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too."""
     found, secret = known(world, webhook), world.hooks.new_secret()
-    with world.vaults.alone():
-        vault = world.vaults.at(found.place)
+    with world.hooks.vaults.alone():
+        vault = world.hooks.vaults.at(found.place)
         try:
             old = vault.get(found.id)
         except RdevError as e:
@@ -145,8 +145,8 @@ def rotate(world: World, webhook: str) -> WebhookSecret:
 def remove(world: World, webhook: str) -> Webhook:
     """Tell an endpoint nothing more, and forget its secret and what was sent to it."""
     found = known(world, webhook)
-    with world.vaults.alone():
-        world.vaults.at(found.place).drop(found.id)
+    with world.hooks.vaults.alone():
+        world.hooks.vaults.at(found.place).drop(found.id)
         with world.store.transaction() as tx:
             tx.drop_webhook(found.id)
             tx.append("webhook.removed", found.id, {"host": _host(found.url), **_about(found)})
@@ -275,7 +275,7 @@ def _due(world: World, webhook: Webhook, most: int) -> Sequence[tuple[Delivery, 
 
 def _secrets(world: World, webhook: Webhook) -> Sequence[Secret]:
     """Return the secrets of an endpoint, the newest first."""
-    kept = world.vaults.at(webhook.place).get(webhook.id)
+    kept = world.hooks.vaults.at(webhook.place).get(webhook.id)
     if kept is None:
         raise NotFound("its secret is not in the vault", hint=f"rdev webhook rotate {webhook.id} gives it a new one", webhook=webhook.id)
     return [Secret(text) for text in kept.reveal().split()]
@@ -293,7 +293,7 @@ def _sent(world: World, webhook: Webhook, delivery: Delivery, text: str) -> Outc
 def _send(world: World, webhook: Webhook, delivery: Delivery, text: str, secrets: Sequence[Secret] | RdevError) -> Outcome:
     if isinstance(secrets, RdevError):
         return Outcome(status=None, duration_ms=0, error=f"it cannot be signed: {secrets.message}")
-    return world.hooks.send(webhook.url, id=delivery.id, body=text, secrets=secrets, at=world.clock.now())
+    return world.hooks.send(webhook.url, id=delivery.id, body=text, secrets=secrets, at=world.clock.now(), stop=world.stop)
 
 
 def _chances(world: World) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.values import Secret
     from rdev_cli.domain.webhook import Outcome
+    from rdev_cli.ports.timing import Stop
+    from rdev_cli.ports.vault import Vaults
 
 
 class Hooks(Protocol):
@@ -20,7 +22,12 @@ class Hooks(Protocol):
         """Seconds before the second try; the waits after it are in proportion."""
         ...
 
-    def check(self, url: str) -> None:
+    @property
+    def vaults(self) -> Vaults:
+        """Where the secrets of webhooks are kept, under their ids: also for callers who are bound to projects and have no other use of a vault."""
+        ...
+
+    def check(self, url: str, *, stop: Stop) -> None:
         """Raise unless a message may be sent there now: Invalid WEBHOOK_URL, Denied ADDRESS_NOT_ALLOWED, Unavailable HOST_UNKNOWN."""
         ...
 
@@ -28,7 +35,7 @@ class Hooks(Protocol):
         """Return a fresh secret."""
         ...
 
-    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime) -> Outcome:
+    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime, stop: Stop) -> Outcome:
         """Send a message once, signed with each secret, for at most 20 seconds; every address is checked again.
 
         What goes wrong on the way is in the outcome. Raises the stop's error, then nothing is known of it, and Unavailable TOOL_MISSING.

@@ -115,15 +115,15 @@ def system_addresses(host: str, port: int) -> Sequence[str]:
 class Policy:
     """The rule with what an operator let through; `resolve` is the only way to an address."""
 
-    def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve = system_addresses, stop: Stop) -> None:
-        self._allowed, self._resolve, self._stop = allowed, resolve, stop
+    def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve = system_addresses) -> None:
+        self._allowed, self._resolve = allowed, resolve
 
-    def addresses(self, target: Target) -> Sequence[str]:
+    def addresses(self, target: Target, stop: Stop) -> Sequence[str]:
         """Return what may be connected to, in the order of the system; Denied if any address of the name is closed, Unavailable if it has none."""
         literal = target.literal
         if literal is None and not self._allowed and _inner(target.host):
             raise _denied(target, "it is a name of this machine, its network or its cluster")
-        found = [literal] if literal is not None else self._looked_up(target)
+        found = [literal] if literal is not None else self._looked_up(target, stop)
         if all(self._let(address) for address in found):
             return [str(address) for address in found]
         if literal is None and _inner(target.host):
@@ -139,9 +139,9 @@ class Policy:
     def _let(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._allowed)
 
-    def _looked_up(self, target: Target) -> Sequence[Address]:
+    def _looked_up(self, target: Target, stop: Stop) -> Sequence[Address]:
         try:
-            texts = within(FAST_LOOKUP, partial(self._resolve, target.host, target.port), what="the name service", stop=self._stop)
+            texts = within(FAST_LOOKUP, partial(self._resolve, target.host, target.port), what="the name service", stop=stop)
             found = [ipaddress.ip_address(text) for text in dict.fromkeys(texts)]
         except Cancelled:
             raise

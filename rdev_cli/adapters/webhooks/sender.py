@@ -85,14 +85,14 @@ class _Backend(httpcore.NetworkBackend):
 class HttpSender:
     """Sends by HTTP/1.1 and nothing around it: no proxy and no login of the environment, no redirect, no decompression."""
 
-    def __init__(self, policy: Policy, stop: Stop) -> None:
-        self._policy, self._stop = policy, stop
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()
 
-    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime) -> Outcome:
+    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime, stop: Stop) -> Outcome:
         begin = time.monotonic()
         signatures = " ".join(Signer(secret.reveal()).sign(id, at.astimezone(UTC), body) for secret in secrets)
         headers: dict[bytes | str, bytes | str] = {
@@ -104,7 +104,7 @@ class HttpSender:
         }
         status, answer, error, retry = None, b"", "", None
         try:
-            status, found, answer = self._sent(parsed(url), headers, body.encode(), begin + TOTAL)
+            status, found, answer = self._sent(parsed(url), headers, body.encode(), begin + TOTAL, stop)
             retry = _seconds(found, at) if status in (429, 503) else None
             if not 200 <= status < 300:
                 error = f"it answered {status}" + (", and a redirect is not followed" if 300 <= status < 400 else "")
@@ -122,9 +122,9 @@ class HttpSender:
         return Outcome(status=status, duration_ms=round((time.monotonic() - begin) * 1000), error=error, answer=words, retry_after=retry)
 
     def _sent(
-        self, target: Target, headers: Mapping[bytes | str, bytes | str], body: bytes, end: float
+        self, target: Target, headers: Mapping[bytes | str, bytes | str], body: bytes, end: float, stop: Stop
     ) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
-        backend = _Backend(self._policy.addresses(target), end, self._stop)
+        backend = _Backend(self._policy.addresses(target, stop), end, stop)
         host = f"[{target.host}]" if ":" in target.host else target.host
         where = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         default = {"https": 443, "http": 80}[target.scheme]

@@ -15,24 +15,25 @@ from rdev_cli.ports.timing import Stop
 
 if TYPE_CHECKING:
     from rdev_cli.adapters.webhooks.sender import HttpSender
+    from rdev_cli.ports.vault import Vaults
 
 
 class HookWay:
     """The way to endpoints, as the environment says: RDEV_WEBHOOK_ALLOW (networks), RDEV_WEBHOOK_BACKOFF (seconds before the second try)."""
 
-    def __init__(self, environ: Mapping[str, str], *, stop: Stop, resolve: Resolve = system_addresses) -> None:
-        self._policy = Policy(networks(environ.get("RDEV_WEBHOOK_ALLOW", "")), resolve=resolve, stop=stop)
-        self._stop, self.first_wait = stop, _wait(environ.get("RDEV_WEBHOOK_BACKOFF", ""))
+    def __init__(self, environ: Mapping[str, str], *, vaults: "Vaults", resolve: Resolve = system_addresses) -> None:
+        self._policy = Policy(networks(environ.get("RDEV_WEBHOOK_ALLOW", "")), resolve=resolve)
+        self.vaults, self.first_wait = vaults, _wait(environ.get("RDEV_WEBHOOK_BACKOFF", ""))
 
-    def check(self, url: str) -> None:
-        self._policy.addresses(parsed(url))
+    def check(self, url: str, *, stop: Stop) -> None:
+        self._policy.addresses(parsed(url), stop)
 
     def new_secret(self) -> Secret:
         # as the specification writes it, with 32 random bytes
         return Secret("whsec_" + b64encode(secrets.token_bytes(32)).decode())
 
-    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime) -> Outcome:
-        return self._sender.send(url, id=id, body=body, secrets=secrets, at=at)
+    def send(self, url: str, *, id: str, body: str, secrets: Sequence[Secret], at: datetime, stop: Stop) -> Outcome:
+        return self._sender.send(url, id=id, body=body, secrets=secrets, at=at, stop=stop)
 
     @cached_property
     def _sender(self) -> "HttpSender":
@@ -41,7 +42,7 @@ class HookWay:
         except ImportError as e:
             hint = "install it: pip install 'rdev[serve]'"
             raise Unavailable("what sends webhooks is not installed", hint=hint, code="TOOL_MISSING", tool=e.name or "") from e
-        return HttpSender(self._policy, self._stop)
+        return HttpSender(self._policy)
 
 
 def _wait(text: str) -> float:
