@@ -95,8 +95,8 @@ def parsed(url: str) -> Target:
             raise _bad(url, "name the host in full, or by an address as it is usually written: hooks.example.com, 203.0.113.7")
         if labels[-1].startswith("0x"):
             raise _bad(url, "an address is four numbers with dots between")
-    elif str(_literal(host)) != host:
-        raise _bad(url, f"write the address as {_literal(host)}")
+    elif str(_literal(host)) != host or (":" in host) is not ("[" in url):
+        raise _bad(url, f"write the address as it is usually written: {_literal(host)}, IPv6 in brackets")
     number = int(port) if port else 443 if scheme == "https" else 80
     if number > 65535:
         raise _bad(url, "a port is at most 65535")
