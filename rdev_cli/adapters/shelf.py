@@ -1,6 +1,7 @@
 """What ships with rdev: the skeleton, from a checkout's folder or from the wheel."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import StrictUndefined
@@ -31,3 +32,7 @@ class PackagedShelf:
                 name = name.removesuffix(".j2")
             files[name] = content, path.suffix == ".sh" or content.startswith(b"#!")
         return files
+
+    def kinds(self) -> Sequence[str]:
+        event = json.loads((_PACKAGE / "_data" / "schemas" / "event.json").read_bytes())["$defs"]["Event"]
+        return [one["if"]["properties"]["kind"]["const"] for one in event["allOf"]]

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
+        'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
@@ -80,6 +81,15 @@ GROUPS: dict[str, dict[str, str]] = {
         'show': 'Show what a key allows and when it was last used, never the key itself.',
         'revoke': 'Revoke a key for good: its next request is refused, and its open streams end within seconds.',
     },
+    'webhook': {
+        'add': 'Tell an endpoint what happens, and show its secret this once.',
+        'list': 'List webhooks: where, for which events, and how they are doing.',
+        'test': 'Send a message webhook.test to an endpoint at once, and show what came back.',
+        'deliveries': 'List what was sent or is to be sent, newest first, with every try.',
+        'replay': 'Send a delivery once more, at once and under the same id, and show what came back.',
+        'rotate': 'Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.',
+        'remove': 'Tell an endpoint nothing more, and forget its secret and what was sent to it.',
+    },
     'context': {
         'list': 'List contexts; `local` always exists.',
         'show': 'Show one context, the current one by default.',
@@ -128,6 +138,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'key list': (),
     'key show': ('key',),
     'key revoke': ('key',),
+    'webhook add': (),
+    'webhook list': (),
+    'webhook test': ('',),
+    'webhook deliveries': ('',),
+    'webhook replay': ('',),
+    'webhook rotate': ('',),
+    'webhook remove': ('',),
     'serve': (),
     'context list': (),
     'context show': ('context',),
@@ -311,6 +328,29 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'key list': (),
     'key show': (),
     'key revoke': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'webhook add': (
+        (('--url',), '', 'Where messages are sent: https://HOST/PATH.'),
+        (('--event',), '', 'A kind of event, or all of a noun: command.*; can be repeated.'),
+        (('--project', '-p'), 'project', 'Only what is about this project; can be repeated.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook list': (),
+    'webhook test': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook deliveries': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'webhook replay': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook rotate': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook remove': (
         (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'serve': (
