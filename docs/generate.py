@@ -53,10 +53,18 @@ EXIT_CODES = (
 
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
+    "ADDRESS_IN_USE": "another process listens where the server was to",
+    "FOREIGN_ORIGIN": "over HTTP: a page of another site asked",
+    "MISDIRECTED": "over HTTP: the server was asked for by a name that it does not know; `--allow-host` gives it one",
+    "NOT_ENCRYPTED": "a key could be read on its way to this server: it needs a certificate, or a proxy that ends TLS",
+    "NOT_PLAIN": "over HTTP: a body came with a content-encoding",
+    "NOT_READY": "over HTTP: the state or a provider cannot be used; `context.checks` names it",
+    "NO_KEY": "a server that can be reached from elsewhere needs a key that opens it",
+    "SILENT": "something that a server stands on did not answer in time",
+    "TOO_MANY_REQUESTS": "over HTTP: the limit of requests a minute is reached; `Retry-After` says when there is room",
     "BAD_REQUEST": "over HTTP: the body is no JSON",
     "METHOD_NOT_ALLOWED": "over HTTP: the path is there, but not by this method; `Allow` has those that are",
     "TOO_LARGE": "over HTTP: a file or a body has more bytes than are taken at once",
-    "UNAUTHORIZED": "over HTTP: no key, or none that there is",
     "IMAGE_PULL": "the cluster cannot get the pods' image; why stands in the message",
     "ISOLATION_UNKNOWN": "the image has nothing to measure a pod's network with",
     "ISOLATION_WEAKER": "a pod reaches what its network policy closes, so no project is made; `context set --allow-weaker` accepts it",
