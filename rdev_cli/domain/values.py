@@ -19,6 +19,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _GRAPHIC = re.compile(r"[^\x20-\x7e]")
 # a pattern of the variables that decide which code a program runs
 RULING = "(LD|DYLD)_.*|PYTHON.*|PERL5.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4"
+LONGEST = 366 * 86400  # seconds of the longest duration that is taken
 ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_")
 
 
@@ -79,7 +80,7 @@ def seconds(text: str, field: str = "timeout") -> int:
     if match is None:
         raise Invalid(f"{field} '{shown(text)}' is not a duration", hint="write a number and a unit: 90s, 30m, 8h or 7d", field=field)
     total = int(match[1]) * _UNITS[match[2]]
-    if total > 366 * 86400:
+    if total > LONGEST:
         raise Invalid(f"{field} '{shown(text)}' is longer than a year", hint="366d is the most", field=field)
     return total
 

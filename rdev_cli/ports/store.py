@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from rdev_cli.domain.access import Grant
+    from rdev_cli.domain.access import Grant, Key
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
@@ -48,6 +48,18 @@ class Writing(Protocol):
         ...
 
     def drop_credential(self, name: str) -> None: ...
+
+    def put_key(self, key: Key, hash: str) -> None:
+        """Insert a key with the hash of what its holder shows; Conflict when another has its prefix."""
+        ...
+
+    def revoke_key(self, id: str, at: datetime) -> None:
+        """Note when a key was revoked; the first time stays."""
+        ...
+
+    def use_key(self, id: str, at: datetime) -> None:
+        """Note when a key was used, unless a later use is known."""
+        ...
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write one line of the journal, chained to the last, in the name of the store's actor."""
@@ -124,6 +136,16 @@ class Store(Protocol):
 
     def credentials(self) -> Sequence[Credential]:
         """Return the records of all credentials, by name; the values are a vault's."""
+        ...
+
+    def keys(self) -> Sequence[Key]:
+        """Return all keys, oldest first, revoked ones too."""
+        ...
+
+    def find_key(self, id: str) -> Key | None: ...
+
+    def key_hash(self, prefix: str) -> tuple[str, str]:
+        """Return (id, hash) of the key with a prefix, both empty if there is none; as much work either way."""
         ...
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:

@@ -10,12 +10,9 @@ import rdev_cli.faces.cli as cli_package
 from rdev_cli.faces.cli.face import DOES, EXITS
 from rdev_cli.faces.cli.main import TREE, root
 from rdev_cli.ops.ledger import LEDGER
-from tests.house.listing import ROOT
 
 # operations that the command line does not serve, each with its reason
 NO_COMMAND: dict[str, str] = {}
-# The HTTP face comes with an issue of its own. Then this line goes, and every operation needs a route or a reason here.
-NO_HTTP_YET = "rdev serve is not built"
 
 # root lines that are not their operation's own, each with its reason
 OTHER_WORDS = {"claude": "the operation runs any agent, this command runs one"}
@@ -47,11 +44,6 @@ def test_every_operation_has_a_command_that_is_there() -> None:
 
 def test_two_operations_do_not_share_a_command() -> None:
     assert len(set(DOES.values())) == len(DOES)
-
-
-def test_the_http_face_is_exempt_only_while_it_is_not_there() -> None:
-    assert NO_HTTP_YET
-    assert not (ROOT / "rdev_cli" / "faces" / "http").exists()
 
 
 def test_an_operation_is_named_noun_verb_and_its_first_line_is_one_sentence() -> None:

@@ -28,19 +28,31 @@ def _shape(table: str) -> tuple[type[Any], Sequence[str], Mapping[str, Callable[
         from rdev_cli.domain.project import Project, ProjectState  # noqa: PLC0415
 
         cls, casts = Project, {"network": bool, "state": ProjectState, "created_at": moment, "updated_at": moment}
+    elif table == "keys":
+        from rdev_cli.domain.access import Key, Scope  # noqa: PLC0415
+
+        cls = Key
+        casts = {
+            "scopes": lambda text: tuple(Scope(one) for one in _words(text)), "projects": _words, "cidrs": _words,
+            "created_at": moment, "expires_at": _perhaps, "last_used_at": _perhaps, "revoked_at": _perhaps,
+        }  # fmt: skip
     else:
         from rdev_cli.domain.command import Command, CommandKind, CommandState  # noqa: PLC0415
 
         cls = Command
         casts = {
             "kind": CommandKind, "argv": _words, "state": CommandState, "created_at": moment,
-            "ended_at": lambda text: moment(text) if text else None, "truncated": bool, "network": bool,
+            "ended_at": _perhaps, "truncated": bool, "network": bool,
         }  # fmt: skip
     return cls, [field.name for field in fields(cls)], casts
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+def _perhaps(text: str | None) -> datetime | None:
+    return moment(text) if text else None
 
 
 def columns(table: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rdev_cli.adapters.sqlite.database import Database
-    from rdev_cli.domain.access import Grant
+    from rdev_cli.domain.access import Grant, Key
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
@@ -71,6 +71,23 @@ class SqliteWriting(Leases):
 
     def drop_credential(self, name: str) -> None:
         self._connection.execute("delete from credentials where name = ?", [name])
+
+    def put_key(self, key: Key, hash: str) -> None:
+        if self._connection.execute("select 1 from keys where prefix = ?", [key.prefix]).fetchone():
+            raise Conflict(f"there is already a key rdev_sk_{key.prefix}_…", hint="try again", key=key.id)
+        self._connection.execute(
+            "insert into keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                key.id, key.name, key.prefix, hash, json.dumps(key.scopes), json.dumps(key.projects), json.dumps(key.cidrs),
+                stamp(key.created_at), key.created_by, *(stamp(at) if at else None for at in (key.expires_at, key.last_used_at, key.revoked_at)),
+            ],
+        )  # fmt: skip
+
+    def revoke_key(self, id: str, at: datetime) -> None:
+        self._connection.execute("update keys set revoked_at = coalesce(revoked_at, ?) where id = ?", [stamp(at), id])
+
+    def use_key(self, id: str, at: datetime) -> None:
+        self._connection.execute("update keys set last_used_at = max(coalesce(last_used_at, ''), ?) where id = ?", [stamp(at), id])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         from rdev_cli.domain.chain import link  # noqa: PLC0415 -- whoever only reads needs no hash
@@ -252,6 +269,21 @@ class SqliteStore:
         with self._database.reading() as connection:
             rows = connection.execute("select name, place, updated_at from credentials order by name")
             return [Credential(name=name, place=place, updated_at=moment(at)) for name, place, at in rows]
+
+    def keys(self) -> Sequence[Key]:
+        with self._database.reading() as connection:
+            rows = connection.execute(f"select {records.columns('keys')} from keys order by id")  # noqa: S608
+            return [records.load("keys", row) for row in rows]
+
+    def find_key(self, id: str) -> Key | None:
+        with self._database.reading() as connection:
+            row = connection.execute(f"select {records.columns('keys')} from keys where id = ?", [id]).fetchone()  # noqa: S608
+            return records.load("keys", row) if row else None
+
+    def key_hash(self, prefix: str) -> tuple[str, str]:
+        with self._database.reading() as connection:
+            row = connection.execute("select max(id), max(hash) from keys where prefix = ?", [prefix]).fetchone()
+            return row[0] or "", row[1] or ""
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
         with self._database.reading() as connection:
