@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
-from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
+from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
@@ -32,6 +32,7 @@ from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
 DOCUMENTS: dict[str, tuple[Any, str]] = {
+    "accepted": (Accepted, "what takes long, taken on over HTTP: 202"),
     "agent": (AgentInfo, "an agent, and what it would run with: rdev agent show -o json"),
     "agent-list": (Sequence[AgentInfo], "rdev agent list -o json"),
     "check": (Check, "one thing that the doctor looked at"),

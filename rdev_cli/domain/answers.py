@@ -23,6 +23,14 @@ class ErrorDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Work that was taken on and not waited for: its id, and where to follow it."""
+
+    id: str
+    stream_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """Which rdev this is, and which Python runs it."""
 

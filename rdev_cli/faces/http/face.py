@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from rdev_cli.domain.access import Grant, Scope
-from rdev_cli.domain.answers import ErrorDocument, Problem
+from rdev_cli.domain.answers import Accepted, ErrorDocument, Problem
 from rdev_cli.domain.codec import document, stamp, to_json
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import shown
+from rdev_cli.ops import jobs
 from rdev_cli.ops.ledger import Entry, entry_of
 from rdev_cli.ports import World
 from rdev_cli.wiring.log import log
@@ -111,11 +112,21 @@ def unauthorized() -> Denied:
 
 
 def serves(
-    routes: Routes, method: str, path: str, op: Callable[..., Any], *, answer: str, status: int = 200, form: str = ""
+    routes: Routes,
+    method: str,
+    path: str,
+    op: Callable[..., Any],
+    *,
+    answer: str = "",
+    media: str = "",
+    takes: str = "",
+    status: int = 200,
+    form: str = "",
 ) -> Callable[[F], F]:
     """Attach a handler to a path, with the words, the scope and the pace of the operation that it calls.
 
-    `answer` names the schema of what comes as `data`. A handler takes the caller's world first, like the operation, and
+    `answer` names the schema of what comes as `data`, or two with `|` between; an answer that is no document has a `media` type
+    instead, and a body that is none is of the type `takes`. A handler takes the caller's world first, like the operation, and
     `request` if it needs that too; it returns a value, a `Reply`, or a response of its own. A second route of the same
     operation says by `form` how it differs.
     """
@@ -124,7 +135,12 @@ def serves(
     def register(func: F) -> F:
         SERVED[entry.name] = (*SERVED.get(entry.name, ()), f"{method} {path}")
         summary, _, rest = inspect.cleandoc(op.__doc__ or "").partition("\n")
-        content = {"application/json": {"schema": enveloped({"$ref": f"#/components/schemas/{answer}"})}}
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in answer.split("|")]
+        schema = enveloped(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+        content = {media: {"schema": {"type": "string"}}} if media else {"application/json": {"schema": schema}}
+        extra: dict[str, Any] = {"x-scope": entry.scope.value, "x-pace": entry.pace.value, "security": [{"key": []}, {"bearer": []}]}
+        if takes:
+            extra["requestBody"] = {"required": True, "content": {takes: {"schema": {"type": "string", "format": "binary"}}}}
         routes.append(
             Guarded(
                 path,
@@ -137,7 +153,7 @@ def serves(
                 status_code=status,
                 tags=[entry.name.partition(".")[0]],
                 responses={status: {"description": "What was asked for.", "content": content}},
-                openapi_extra={"x-scope": entry.scope.value, "x-pace": entry.pace.value, "security": [{"key": []}, {"bearer": []}]},
+                openapi_extra=extra,
             )
         )
         return func
@@ -171,6 +187,20 @@ def _endpoint(func: Callable[..., Any], entry: Entry, status: int) -> Callable[.
     made.__name__ = entry.name
     vars(made)["__signature__"] = shape.replace(parameters=[*own, *needed], return_annotation=Response)
     return made
+
+
+def begin(world: World, op: Callable[..., Any], **asked: Any) -> Reply:
+    """Hand over an operation that takes long, and return what its caller is told at once: its id, and where to follow it."""
+    job = jobs.submit(world, entry_of(op).name, asked)
+    place = f"/commands/{job.id}" if job.id.startswith("cmd_") else f"/operations/{job.id}"
+    return Reply(Accepted(id=job.id, stream_url=f"{place}/events"), 202, {"location": place})
+
+
+def whole(text: str, prefix: str, noun: str) -> str:
+    """Return an id that is whole, or raise NotFound: over HTTP nobody asks for a thing by the beginning of its id."""
+    if not re.fullmatch(f"{prefix}_[0-9a-z]{{20}}", text):
+        raise NotFound(f"there is no {noun} {shown(text)}", hint="give its whole id, as it was answered", **{noun: shown(text)})
+    return text
 
 
 def request_id(request: Request) -> str:
