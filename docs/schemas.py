@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
-from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Version
+from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
@@ -73,6 +73,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "setting-list": (Sequence[Setting], "rdev context view -o json"),
     "usage": (Usage, "what runs of an agent have used"),
     "usage-list": (Sequence[Usage], "rdev agent usage -o json"),
+    "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
 # Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.

@@ -39,6 +39,15 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server that listens: where, and which context it serves."""
+
+    url: str  # unix:PATH for a socket's file
+    context: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaEntry:
     """A document that rdev prints, by the name of its schema."""
 

@@ -1,6 +1,7 @@
 """What a server is told, and the world it serves: one context, no caller's environment, nobody to ask, and how its providers stand."""
 
 import ipaddress
+import logging
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from rdev_cli.domain.values import Secret, shown
 from rdev_cli.ops.keys import admin_key
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import LOOKUP
-from rdev_cli.wiring.log import log
+from rdev_cli.wiring.log import log, set_up
 from rdev_cli.wiring.services import Services
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -45,7 +46,9 @@ class ServeSpec:
             raise Invalid(f"'{shown(self.host)}' is no host", hint="an address or a name: --host 127.0.0.1", field="host")
         if self.unix and not (self.unix.startswith("/") and self.unix.isprintable() and len(self.unix.encode()) <= 100):
             raise Invalid(
-                f"'{shown(self.unix)}' is no path of a socket", hint="an absolute one of at most 100 bytes: --unix /run/rdev.sock", field="unix"
+                f"'{shown(self.unix)}' is no path of a socket",
+                hint="an absolute one of at most 100 bytes: --unix /run/rdev.sock",
+                field="unix",
             )
         for one in self.allow_hosts:
             name, colon, port = one.rpartition(":") if re.search(r":[0-9]+$", one) and not is_address(one) else (one, "", "")
@@ -101,6 +104,19 @@ def rate(text: str) -> int:
     if match is None:
         raise Invalid(f"'{shown(text)}' is no rate", hint="a number of requests a minute: 600/min", field="rate")
     return int(match[1])
+
+
+def path(text: str | None, field: str) -> str:
+    """Return the path that a flag gave, empty if it was not given; Invalid if it is none."""
+    if text is not None and not (text and text.isprintable()):
+        raise Invalid(f"'{shown(text)}' is no path", hint=f"--{field} takes one", field=field)
+    return text or ""
+
+
+def log_all(*, file: str, json_lines: bool) -> None:
+    """Send the log to stderr, and to a file if one was named: a server tells every request."""
+    set_up(verbose=True, file=file, json_lines=json_lines)
+    log().setLevel(logging.INFO)
 
 
 def serving(environ: Mapping[str, str], flags: Mapping[str, str]) -> tuple[Services, Secret | None]:

@@ -1,6 +1,7 @@
 """What stands before the app, outermost first: who is asked for, who asks, how much, and how it ended. Nothing here knows a route."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -87,7 +88,7 @@ class Guard:
         held = [0]
         try:
             self._route(scope, request)
-            await self._app(scope, await self._body(scope, request, receive, held), self._answering(scope, request, send))
+            await self._app(scope, await self._body(request, receive, held), self._answering(scope, request, send))
         except Refusal as e:
             await self._refuse(scope, request, receive, send, e)
         except _Gone:
@@ -97,7 +98,7 @@ class Guard:
             self._ended(scope, request)
 
     def _ended(self, scope: Scope, request: Request) -> None:
-        path = getattr(scope.get("route"), "path", "") or "unmatched"
+        path = getattr(scope.get("route"), "path", "") or (scope["path"] if "endpoint" in scope else "unmatched")
         seconds = time.monotonic() - request.began
         self._metrics.ended(scope["method"], path, request.status, seconds)
         facts = {
@@ -125,7 +126,7 @@ class Guard:
         address = self._proxies.client(peer, [line.decode("latin-1") for line in request.all(b"x-forwarded-for")])
         scope["client"] = (address, scope["client"][1] if scope.get("client") else 0)
 
-    async def _body(self, scope: Scope, request: Request, receive: Receive, held: list[int]) -> Receive:
+    async def _body(self, request: Request, receive: Receive, held: list[int]) -> Receive:
         """Read the body, bounded in size and time, and return where the app finds it."""
         lengths, coded = request.all(b"content-length"), request.all(b"transfer-encoding")
         if not lengths and not coded:
@@ -139,6 +140,8 @@ class Guard:
         hint = "send less, or start the server with a larger --max-body"
         large = Refusal(413, Invalid(f"a body has at most {sized(self._max_body)} here", hint=hint, code="TOO_LARGE"), connection="close")
         if lengths and int(lengths[0]) > self._max_body:
+            if not request.all(b"expect"):
+                await _let_pass(receive)
             raise large
         parts: list[bytes] = []
         try:
@@ -195,7 +198,11 @@ class Guard:
 
         async def answer(message: Message) -> None:
             nonlocal refused
-            if message["type"] == "http.response.start" and message["status"] == 401 and (count := self._failed(scope, request)) is not None:
+            if (
+                message["type"] == "http.response.start"
+                and message["status"] == 401
+                and (count := self._failed(scope, request)) is not None
+            ):
                 refused, request.count = True, count
                 many = Unavailable(
                     "too many keys that are no good", hint=f"try again in {count.reset} seconds", code="TOO_MANY_REQUESTS",
@@ -229,6 +236,18 @@ class Guard:
             await send(self._begun(request, message))
 
         await response(scope, receive, answer)
+
+
+async def _let_pass(receive: Receive) -> None:
+    """Read a little of a body that is not taken: a client that is still sending would be cut off before it reads the answer."""
+    most = 8 << 20
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while most > 0:
+                message = await receive()
+                most -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
 
 
 async def _nothing() -> Message:

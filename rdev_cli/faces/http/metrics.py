@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -18,7 +19,32 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 MOST = 200  # projects that have lines of their own; what all others do is counted together
 _REST = "(others)"
 _PAGE, _PAGES = 1000, 50  # lines of the journal, and pages of them, that one look goes through
+disable_created_metrics()  # type: ignore[no-untyped-call] -- a second series for each, of no use to anybody
 _SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
+
+
+class Looped(Protocol):
+    """What a loop tells of itself."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """How many passes were good."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """How many failed."""
+        ...
+
+    @property
+    def well_at(self) -> float:
+        """The end of the last good pass, in Unix seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +61,16 @@ class Gauged:
 class Metrics:
     """A server's own figures, in a registry of their own."""
 
-    def __init__(self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, kept: Sequence[Gauged] = ()) -> None:
+    def __init__(
+        self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, loops: Sequence[Looped] = (), kept: Sequence[Gauged] = ()
+    ) -> None:
         self.registry = CollectorRegistry()
         labels = ("method", "path", "status")
         self._requests = Counter("http_requests", "Requests answered.", labels, registry=self.registry)
         self._seconds = Histogram("http_request_duration_seconds", "How long they took.", labels, registry=self.registry)
         self._flying = Gauge("http_requests_in_flight", "Requests that are being answered.", registry=self.registry)
         self.registry.register(_Commands(world, self.registry))
-        self.registry.register(_Kept((*_of_providers(health), *kept)))
+        self.registry.register(_Kept((*_of_providers(health), *_of_loops(loops), *kept)))
 
     def began(self) -> None:
         """Count a request that came in."""
@@ -88,6 +116,20 @@ def _of_providers(health: Callable[[], Sequence[Standing]]) -> Sequence[Gauged]:
         gauge("healthy", "1 if it was well when it was last looked at.", lambda one: float(not one.code)),
         gauge("latency_seconds", "How long that look took.", lambda one: one.seconds),
         gauge("last_check_timestamp", "When that was, in Unix seconds.", lambda one: one.at.timestamp() if one.at else 0.0),
+    )
+
+
+def _of_loops(loops: Sequence[Looped]) -> Sequence[Gauged]:
+    def gauge(name: str, words: str, kind: type[CounterMetricFamily] | type[GaugeMetricFamily], field: str) -> Gauged:
+        return Gauged(
+            name=f"rdev_loop_{name}", words=words, kind=kind, labels=("loop",),
+            read=lambda: [((one.name,), float(getattr(one, field))) for one in loops],
+        )  # fmt: skip
+
+    return (
+        gauge("passes", "Good passes of a loop.", CounterMetricFamily, "passes"),
+        gauge("failures", "Passes that failed.", CounterMetricFamily, "failures"),
+        gauge("last_success_timestamp", "The end of the last good pass, in Unix seconds; 0: none yet.", GaugeMetricFamily, "well_at"),
     )
 
 

@@ -10,8 +10,8 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import h11
 import uvicorn
@@ -29,8 +29,8 @@ from rdev_cli.faces.http.metrics import Metrics
 from rdev_cli.ops import keys
 from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
-from rdev_cli.wiring.serving import Health, ServeSpec
 from rdev_cli.wiring.services import Services
+from rdev_cli.wiring.serving import Health, ServeSpec
 
 GRACE = LOOKUP  # seconds that requests and streams have once the server was told to stop
 HEADERS = LOOKUP  # seconds in which a request's line and headers must be whole, from the connection's or the last answer's end on
@@ -101,13 +101,15 @@ def url(spec: ServeSpec, opened: socket.socket) -> str:
 
 def permitted(spec: ServeSpec, world: Services, admin: Secret | None) -> bool:
     """Say whether there is a key that opens anything; refuse to be public without one, or where a key could be read on its way."""
-    with_key = admin is not None or any(key.revoked_at is None for key in world.store.keys())
+    with_key = admin is not None or any(key.revoked_at is None for key in keys.list_(world))
     if spec.tls_cert:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(spec.tls_cert, spec.tls_key)
         except OSError as e:
             raise Invalid(
-                f"the certificate {spec.tls_cert} and its key cannot be used: {e.strerror or e}", hint="two PEM files that fit", field="tls-cert"
+                f"the certificate {spec.tls_cert} and its key cannot be used: {e.strerror or e}",
+                hint="two PEM files that fit",
+                field="tls-cert",
             ) from e
     if spec.public and not (spec.tls_cert or spec.trusted_proxies):
         raise Invalid(
@@ -195,31 +197,32 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._stop.is_set()
 
 
-def door(world: Services, admin: Secret | None, used: dict[str, Any]) -> Callable[[str, str], Grant]:
-    """Return what tells what the holder of a key may do; `used` gathers when keys were used, until a loop writes that down."""
+class Door:
+    """Tells what the holder of a key may do, and gathers when keys were used, until a loop writes that down."""
 
-    def opened(presented: str, address: str) -> Grant:
-        grant = keys.authenticate(world, presented, address=address, admin=admin)
+    def __init__(self, world: Services, admin: Secret | None) -> None:
+        self._world, self._admin = world, admin
+        self.used: dict[str, datetime] = {}
+
+    def __call__(self, presented: str, address: str) -> Grant:
+        """Return what a key allows whoever shows it from an address; Denied if that is nothing."""
+        grant = keys.authenticate(self._world, presented, address=address, admin=self._admin)
         if grant.key:
-            used[grant.key] = world.clock.now()
+            self.used[grant.key] = self._world.clock.now()
         return grant
-
-    return opened
 
 
 class Serving:
-    """One server: made with its socket, then run until it is told to stop."""
+    """One server on its socket, until it is told to stop."""
 
     def __init__(
-        self, spec: ServeSpec, world: Services, *, admin: Secret | None, opened: socket.socket, metrics: Metrics, health: Health, stop: Stop
+        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health, stop: Stop
     ) -> None:
-        self.used: dict[str, Any] = {}
         self._spec, self._opened, self._stop = spec, opened, stop
         own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
-        port = 0 if spec.unix else opened.getsockname()[1]
         guard = Middleware(
             Guard,
-            hosts=Hosts(tuple(own - {"0.0.0.0", "::"}), port, spec.allow_hosts),
+            hosts=Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], spec.allow_hosts),  # noqa: S104 -- no name of this server
             proxies=Proxies(spec.trusted_proxies),
             metrics=metrics,
             clock=world.clock,
@@ -227,8 +230,7 @@ class Serving:
             max_body=spec.max_body,
             only_proxies=spec.public and not spec.tls_cert,
         )
-        more = (system.routes(metrics, health.standing, world.clock),)
-        self.app = create_app(world, door(world, admin, self.used), guards=(guard,), more=more)
+        self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
         self.app.state.stop = stop
 
     def run(self, *, ready: Callable[[], None], signalled: Callable[[], bool]) -> bool:
@@ -272,5 +274,3 @@ class Serving:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
         return left
-
-

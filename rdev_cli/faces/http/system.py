@@ -43,8 +43,10 @@ def routes(metrics: Metrics, standing: Callable[[], Sequence[Standing]], clock: 
         page, kind = metrics.page()
         return Response(page, media_type=kind)
 
+    public = [Route("/health", health), Route("/ready", ready)]
+    for route in public:
+        route.methods = {"GET"}  # the library would serve HEAD too
     return [
-        Route("/health", health, methods=["GET"]),
-        Route("/ready", ready, methods=["GET"]),
+        *public,
         Guarded("/metrics", figures, scope=Scope.AUDIT_READ, methods=["GET"], include_in_schema=False),
     ]

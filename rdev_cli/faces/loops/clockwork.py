@@ -36,7 +36,9 @@ class Clockwork:
         self.loops, self._world, self._stop, self._close = loops, world, stop, close
         # a pass that will not end is left behind when the process goes; what it does stands in the state, and is taken up again
         self._threads = [
-            threading.Thread(target=self._run, args=(loop,), name=f"loop {loop.name}", daemon=True) for loop in loops for _ in range(loop.threads)
+            threading.Thread(target=self._run, args=(loop,), name=f"loop {loop.name}", daemon=True)
+            for loop in loops
+            for _ in range(loop.threads)
         ]
 
     def start(self) -> None:
