@@ -18,6 +18,7 @@ from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
 from rdev_cli.ports.timing import ORCHESTRATION, STANDARD, Stop
 from rdev_cli.wiring.config import Config
+from rdev_cli.wiring.sharing import BoundSettings, Closed, shared
 
 if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.api import Api
@@ -65,16 +66,18 @@ class Services:
         self._tell = tell  # a person, beside the answer
         self._ask = ask  # a person, for a text that nobody sees; None if there is no person
         self.stop = Stop()
+        self.root = self  # who builds what callers share
+        self._given = self._environ  # where agents' variables are taken from
 
     def patience(self) -> float:
         return self._patience or STANDARD
 
-    @cached_property
+    @shared
     def settings(self) -> Config:
         """The settings in force."""
         return Config(self._environ, self._flags, self._cwd or Path.cwd())
 
-    @cached_property
+    @shared
     def folder(self) -> Path:
         """The context's state on this machine."""
         from rdev_cli.adapters.shared.files import private_folder
@@ -82,7 +85,7 @@ class Services:
         private_folder(self.settings.folders.state)
         return private_folder(self.settings.folders.state / self.settings.context)
 
-    @cached_property
+    @shared
     def installation(self) -> str:
         """The id that stands on everything this installation creates: one for the whole state folder."""
         from rdev_cli.adapters.shared.files import write_whole
@@ -119,7 +122,7 @@ class Services:
 
         return local(self.actor)
 
-    @cached_property
+    @shared
     def clock(self) -> "Clock":
         """The clock."""
         return SystemClock()
@@ -127,7 +130,7 @@ class Services:
     def new_id(self, prefix: str) -> str:
         return new_id(prefix, self.clock.now(), int.from_bytes(os.urandom(8), "big"))
 
-    @cached_property
+    @shared
     def store(self) -> "SqliteStore":
         """What this context remembers."""
         from rdev_cli.adapters.sqlite.database import Database
@@ -135,7 +138,7 @@ class Services:
 
         return SqliteStore(Database(self.folder / "state.db"), self.clock, self.grant)
 
-    @cached_property
+    @shared
     def cluster(self) -> "Cluster":
         """Where pods run."""
         settings = self.settings
@@ -169,7 +172,7 @@ class Services:
             tell=self._tell,
         )
 
-    @cached_property
+    @shared
     def api(self) -> "Api":
         """The cluster of a context on Kubernetes."""
         from rdev_cli.adapters.kubernetes.api import Api
@@ -178,28 +181,28 @@ class Services:
         of = self.settings.of_cluster
         return Api(load(self._environ, file=of("kubeconfig"), context=of("kube_context"), plugins=of("exec_plugins")), stop=self.stop)
 
-    @cached_property
+    @shared
     def spool(self) -> "Spool":
         """Where the output of commands is kept."""
         from rdev_cli.adapters.local.spool import FolderSpool
 
         return FolderSpool(self.folder / "spool", self.clock)
 
-    @cached_property
+    @shared
     def forge(self) -> "Forge":
         """Where repositories are kept."""
         from rdev_cli.adapters.local.forge import LocalForge
 
         return LocalForge(self.folder, self.installation)
 
-    @cached_property
+    @shared
     def agents(self) -> "Agents":
         """The agents there are."""
         from rdev_cli.adapters.agents.registry import KnownAgents
 
         return KnownAgents(self.settings.agents, here=self.settings.runtime == "local")
 
-    @cached_property
+    @shared
     def vaults(self) -> "Places":
         """Where the values of credentials are kept."""
         from rdev_cli.adapters.vault.places import Places
@@ -242,14 +245,14 @@ class Services:
             raise Invalid("the two are not the same", hint="try again; nothing was kept", field="passphrase")
         return given
 
-    @cached_property
+    @shared
     def shelf(self) -> "Shelf":
         """What ships with rdev."""
         from rdev_cli.adapters.shelf import PackagedShelf
 
         return PackagedShelf()
 
-    @cached_property
+    @shared
     def premises(self) -> "Premises":
         """What rdev keeps on this machine, of every context."""
         from rdev_cli.adapters.local.premises import LocalPremises
@@ -257,7 +260,7 @@ class Services:
         places = self.settings.folders
         return LocalPremises(config=places.config, state=places.state, cache=places.cache)
 
-    @cached_property
+    @shared
     def files(self) -> "Files":
         """The files of this machine."""
         from rdev_cli.adapters.local.copies import LocalFiles
@@ -266,7 +269,7 @@ class Services:
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
-        found = {str(k): Secret(str(v)) for k, v in self.settings.agent(agent).get("env", {}).items()}
+        found = {str(k): Secret(str(v)) for k, v in self.root.settings.agent(agent).get("env", {}).items()}
         kept = self._credentials()
         values = {name: self._own(name, kept) for name in self.agents.named(agent).variables}
         found.update({name: value for name, value in values.items() if value is not None})
@@ -274,25 +277,25 @@ class Services:
 
     def agent_variable(self, agent: str, name: str) -> Secret | None:
         found = self._own(name, self._credentials())
-        text = self.settings.agent(agent).get("env", {}).get(name) if found is None else None
+        text = self.root.settings.agent(agent).get("env", {}).get(name) if found is None else None
         return found if text is None else Secret(str(text))
 
     def _credentials(self) -> "Mapping[str, Credential]":
-        return {credential.name: credential for credential in self.store.credentials()}
+        return {credential.name: credential for credential in self.root.store.credentials()}
 
     def _own(self, name: str, credentials: "Mapping[str, Credential]") -> Secret | None:
         """Return a variable's value from the caller, else from the vault."""
-        if self._environ.get(name):
-            return Secret(self._environ[name])
+        if self._given.get(name):
+            return Secret(self._given[name])
         if name not in credentials:
             return None
         from rdev_cli.ops.credentials import reveal
 
-        return reveal(self, credentials[name])
+        return reveal(self.root, credentials[name])
 
     def agent_given(self, agent: str) -> Sequence[str]:
-        known = {*self._credentials(), *self.settings.agent(agent).get("env", {})}
-        return [name for name in self.agents.named(agent).variables if self._environ.get(name) or name in known]
+        known = {*self._credentials(), *self.root.settings.agent(agent).get("env", {})}
+        return [name for name in self.agents.named(agent).variables if self._given.get(name) or name in known]
 
     def demo_model(self) -> "ScriptedModel":
         """Return the scripted model that the demo's agent talks to, not started yet."""
@@ -302,24 +305,32 @@ class Services:
         return ScriptedModel(script(shell=self.cluster.isolated))
 
     def acting(self, grant: "Grant") -> "Services":
-        """Return the same world for another caller: what it does carries that actor, and it sees what the grant sees."""
-        for shared in (
-            "settings",
-            "folder",
-            "installation",
-            "clock",
-            "store",
-            "cluster",
-            "spool",
-            "forge",
-            "agents",
-            "vaults",
-            "shelf",
-            "files",
-        ):
-            getattr(self, shared)  # built once, for all callers
-        twin = copy.copy(self)
-        twin.__dict__.update(grant=grant, actor=grant.actor, store=self.store.acting(grant))
+        """Return the same world for another caller: what it does carries that actor, and it sees what the grant sees.
+
+        Agents are given what the vault and the settings hold, nothing of this process's environment, and the caller sees none of it.
+        """
+        twin = copy.copy(self.root)
+        twin.__dict__.update(grant=grant, actor=grant.actor, store=self.root.store.acting(grant), _given={})
+        if grant.projects is not None:
+            twin.__dict__.update(settings=BoundSettings(self.root.settings), vaults=Closed(), premises=Closed())
+        return twin
+
+    def minting(self, seed: str) -> "Services":
+        from collections import Counter
+
+        from rdev_cli.domain.repeat import minted
+
+        for shared in ("store", "cluster"):
+            getattr(self, shared)  # what a command is started and followed by is one
+        twin, made = copy.copy(self), Counter[str]()
+
+        def new_id(prefix: str) -> str:
+            if prefix == "own":  # whoever holds a lease is one process, never a repeat of another
+                return self.new_id(prefix)
+            made[prefix] += 1
+            return minted(seed, prefix, made[prefix])
+
+        twin.__dict__["new_id"] = new_id
         return twin
 
     def close(self) -> None:

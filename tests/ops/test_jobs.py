@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from rdev_cli.domain.access import Grant, Scope
-from rdev_cli.domain.command import Command, CommandState, status
-from rdev_cli.domain.errors import Conflict, NotFound
+from rdev_cli.domain.command import Command, CommandState
+from rdev_cli.domain.errors import NotFound
 from rdev_cli.domain.job import Job, JobState
 from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.ops import commands, jobs, projects

@@ -64,7 +64,8 @@ def _packages(folder: Path, site: Path) -> None:
     subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True, capture_output=True, timeout=300)
     (wheel,) = folder.glob("rdev-*.whl")
     zipfile.ZipFile(wheel).extractall(site)
-    seen, asked = {"rdev"}, [line for line in distribution("rdev").requires or [] if "extra ==" not in line or 'extra == "serve"' in line]
+    asked = [line for line in distribution("rdev").requires or [] if "extra ==" not in line or re.search("extra == .serve.", line)]
+    seen = {"rdev"}
     while asked:
         name = re.split(r"[^A-Za-z0-9._-]", asked.pop().replace(" ", ""), maxsplit=1)[0].lower()
         if name in seen:

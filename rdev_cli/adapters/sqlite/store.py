@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.sqlite import records
 from rdev_cli.adapters.sqlite.leases import Leases
+from rdev_cli.adapters.sqlite.sight import keys_seen, must_own_lease, must_own_row, must_see, seen, subjects_seen, unbound
 from rdev_cli.domain.codec import moment, plain, stamp
 from rdev_cli.domain.errors import Conflict
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
     from rdev_cli.domain.job import Job, Work
+    from rdev_cli.domain.lease import Lease
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.repeat import Kept
@@ -42,40 +44,55 @@ class SqliteWriting(Leases):
         self._clock, self._grant = clock, grant
 
     def put_project(self, project: Project) -> None:
+        must_see(self._grant, f"project {project.name}", project.name)
+        must_own_row(self._connection, self._grant, f"project {project.name}", "select name from projects where id = ?", project.id)
         other = self.find_project(project.name)
         if other is not None and other.id != project.id:
             raise Conflict(f"there is already a project {project.name}", hint=f"rdev project show {project.name}", project=project.name)
         records.put(self._connection, "projects", project)
 
     def drop_project(self, project: Project) -> None:
-        self._connection.execute("delete from projects where id = ?", [project.id])
+        mine, names = seen(self._grant, "name")
+        self._connection.execute(f"delete from projects where id = ? and {mine}", [project.id, *names])  # noqa: S608
 
     def find_project(self, name: str) -> Project | None:
-        return _project(self._connection, name)
+        return _project(self._connection, self._grant, name)
 
     def put_command(self, command: Command) -> None:
+        what = f"command {command.id}"
+        must_see(self._grant, what, command.project)
+        must_own_row(self._connection, self._grant, what, "select project from commands where id = ?", command.id)
+        must_own_row(self._connection, self._grant, what, "select name from projects where id = ?", command.project_id)
         records.put(self._connection, "commands", command)
 
     def find_command(self, id: str) -> Command | None:
-        row = self._connection.execute(f"select {records.columns('commands')} from commands where id = ?", [id]).fetchone()  # noqa: S608
+        mine, names = seen(self._grant, "project")
+        row = self._connection.execute(
+            f"select {records.columns('commands')} from commands where id = ? and {mine}",  # noqa: S608
+            [id, *names],
+        ).fetchone()
         return records.load("commands", row) if row else None
 
     def parsed(self, command: str) -> int:
-        return _parsed(self._connection, command)
+        return _parsed(self._connection, self._grant, command)
 
     def set_parsed(self, command: str, offset: int) -> None:
-        self._connection.execute("update commands set parsed = ? where id = ?", [offset, command])
+        mine, names = seen(self._grant, "project")
+        self._connection.execute(f"update commands set parsed = ? where id = ? and {mine}", [offset, command, *names])  # noqa: S608
 
     def put_credential(self, credential: Credential) -> None:
+        unbound(self._grant)
         self._connection.execute(
             "insert into credentials values (?, ?, ?) on conflict do update set place = excluded.place, updated_at = excluded.updated_at",
             [credential.name, credential.place, stamp(credential.updated_at)],
         )
 
     def drop_credential(self, name: str) -> None:
+        unbound(self._grant)
         self._connection.execute("delete from credentials where name = ?", [name])
 
     def put_key(self, key: Key, hash: str) -> None:
+        must_see(self._grant, f"project {', '.join(key.projects)}", *(key.projects or [""]))
         if self._connection.execute("select 1 from keys where prefix = ?", [key.prefix]).fetchone():
             raise Conflict(f"there is already a key rdev_sk_{key.prefix}_…", hint="try again", key=key.id)
         self._connection.execute(
@@ -87,16 +104,24 @@ class SqliteWriting(Leases):
         )  # fmt: skip
 
     def revoke_key(self, id: str, at: datetime) -> None:
-        self._connection.execute("update keys set revoked_at = coalesce(revoked_at, ?) where id = ?", [stamp(at), id])
+        mine, names = keys_seen(self._grant)
+        self._connection.execute(
+            f"update keys set revoked_at = coalesce(revoked_at, ?) where id = ? and {mine}",  # noqa: S608
+            [stamp(at), id, *names],
+        )
 
     def use_key(self, id: str, at: datetime) -> None:
+        unbound(self._grant)
         self._connection.execute("update keys set last_used_at = max(coalesce(last_used_at, ''), ?) where id = ?", [stamp(at), id])
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         from rdev_cli.domain.chain import link  # noqa: PLC0415 -- whoever only reads needs no hash
 
-        seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         at, body = self._clock.now(), plain(data)
+        project = self._whose(kind, subject, body)
+        if project:
+            must_see(self._grant, subject, project)
+        seq, previous = self._connection.execute("select seq, hash from journal_head").fetchone()
         line = link(previous, seq=seq + 1, at=at, kind=kind, subject=subject, actor=self._grant.actor, data=body)
         self._connection.execute(
             "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -108,7 +133,7 @@ class SqliteWriting(Leases):
                 self._grant.actor,
                 json.dumps(body, sort_keys=True, ensure_ascii=False),
                 line,
-                self._whose(kind, subject, body),
+                project,
             ],
         )
         self._connection.execute("update journal_head set seq = ?, hash = ?", [seq + 1, line])
@@ -127,6 +152,7 @@ class SqliteWriting(Leases):
         return row[0] if row else ""
 
     def prune(self, before: datetime) -> tuple[int, int, str]:
+        unbound(self._grant)
         count, through, line = _older(self._connection, before)
         if count:
             self._connection.execute("delete from events where seq <= ?", [through])
@@ -134,6 +160,7 @@ class SqliteWriting(Leases):
         return count, through, line
 
     def put_operation(self, operation: Operation) -> None:
+        must_see(self._grant, operation.subject, _of(operation.subject))
         self._connection.execute(
             "insert into operations values (?, ?, ?, ?, ?, ?, ?)",
             [
@@ -143,19 +170,43 @@ class SqliteWriting(Leases):
         )  # fmt: skip
 
     def put_step(self, operation: str, position: int, name: str, state: StepState) -> None:
+        self._must_own(operation)
         self._connection.execute(
             "insert into steps values (?, ?, ?, ?) on conflict do update set name = excluded.name, state = excluded.state",
             [operation, position, name, state.value],
         )
 
     def end_operation(self, operation: str, state: OperationState) -> None:
+        self._must_own(operation)
         if state.value not in _OPEN_OPERATIONS:
             # the journal keeps what happened; the table holds what is unfinished
             self._connection.execute("delete from operations where id = ?", [operation])
         else:
             self._connection.execute("update operations set state = ? where id = ?", [state.value, operation])
 
+    def _must_own(self, operation: str) -> None:
+        row = self._connection.execute("select subject from operations where id = ?", [operation]).fetchone()
+        if row:
+            must_see(self._grant, f"operation {operation}", _of(row[0]))
+
+    def take(self, name: str, *, owner: str, seconds: float) -> Lease:
+        must_own_lease(self._connection, self._grant, name)
+        return super().take(name, owner=owner, seconds=seconds)
+
+    def hold(self, lease: Lease, seconds: float) -> None:
+        must_own_lease(self._connection, self._grant, lease.name)
+        super().hold(lease, seconds)
+
+    def release(self, name: str, owner: str) -> None:
+        must_own_lease(self._connection, self._grant, name)
+        super().release(name, owner)
+
+    def forget(self, name: str) -> None:
+        must_own_lease(self._connection, self._grant, name)
+        super().forget(name)
+
     def mark(self, place: str, things: Collection[str], now: Mark) -> None:
+        unbound(self._grant)
         gone = _marks(self._connection, place).keys() - set(things)
         self._connection.executemany("delete from orphans where place = ? and uid = ?", [(place, uid) for uid in gone])
         self._connection.execute("delete from orphans where place <> ?", [place])
@@ -207,6 +258,12 @@ def _kept(connection: sqlite3.Connection, id: str) -> Kept | None:
     return Kept(id=row[0], fingerprint=row[1], seed=row[2], state=KeptState(row[3]), answer=row[4]) if row else None
 
 
+def _of(subject: str) -> str:
+    """Return the project that an operation is about, empty if it is about none."""
+    kind, _, name = subject.partition(":")
+    return name if kind == "project" else ""
+
+
 def _marks(connection: sqlite3.Connection, place: str) -> Mapping[str, Mark]:
     from rdev_cli.domain.resource import Mark  # noqa: PLC0415 -- the rare case
 
@@ -214,8 +271,9 @@ def _marks(connection: sqlite3.Connection, place: str) -> Mapping[str, Mark]:
     return {uid: Mark(there=moment(there), here=moment(here)) for uid, there, here in rows}
 
 
-def _parsed(connection: sqlite3.Connection, command: str) -> int:
-    row = connection.execute("select parsed from commands where id = ?", [command]).fetchone()
+def _parsed(connection: sqlite3.Connection, grant: Grant, command: str) -> int:
+    mine, names = seen(grant, "project")
+    row = connection.execute(f"select parsed from commands where id = ? and {mine}", [command, *names]).fetchone()  # noqa: S608
     return int(row[0]) if row else 0
 
 
@@ -229,7 +287,9 @@ def _older(connection: sqlite3.Connection, before: datetime) -> tuple[int, int, 
     return connection.execute("select count(*) from events where seq <= ?", [row[0]]).fetchone()[0], *row
 
 
-def _project(connection: sqlite3.Connection, name: str) -> Project | None:
+def _project(connection: sqlite3.Connection, grant: Grant, name: str) -> Project | None:
+    if not grant.sees(name):
+        return None
     row = connection.execute(f"select {records.columns('projects')} from projects where name = ?", [name]).fetchone()  # noqa: S608
     return records.load("projects", row) if row else None
 
@@ -250,23 +310,26 @@ class SqliteStore:
 
     def find_project(self, name: str) -> Project | None:
         with self._database.reading() as connection:
-            return _project(connection, name)
+            return _project(connection, self._grant, name)
 
     def projects(self) -> Sequence[Project]:
+        mine, names = seen(self._grant, "name")
         with self._database.reading() as connection:
-            rows = connection.execute(f"select {records.columns('projects')} from projects order by name")  # noqa: S608
+            rows = connection.execute(f"select {records.columns('projects')} from projects where {mine} order by name", names)  # noqa: S608
             return [records.load("projects", row) for row in rows]
 
     def find_commands(self, beginning: str) -> Sequence[Command]:
+        mine, names = seen(self._grant, "project")
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"select {records.columns('commands')} from commands where id >= ? and id < ? order by id limit 2",  # noqa: S608
-                [beginning, beginning + "\x7f"],
+                f"select {records.columns('commands')} from commands where id >= ? and id < ? and {mine} order by id limit 2",  # noqa: S608
+                [beginning, beginning + "\x7f", *names],
             )
             return [records.load("commands", row) for row in rows]
 
     def commands(self, *, project: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100) -> Sequence[Command]:
-        where, values = ["1"], list[Any]()
+        mine, names = seen(self._grant, "project")
+        where, values = [mine], list[Any](names)
         if before:
             where.append("id < ?")
             values.append(before)
@@ -285,17 +348,18 @@ class SqliteStore:
 
     def parsed(self, command: str) -> int:
         with self._database.reading() as connection:
-            return _parsed(connection, command)
+            return _parsed(connection, self._grant, command)
 
     def usage(self, *, project: str = "", since: str = "") -> Sequence[Usage]:
         from rdev_cli.domain.usage import Usage  # noqa: PLC0415 -- the rare case
 
+        mine, names = seen(self._grant, "project")
         with self._database.reading() as connection:
             rows = connection.execute(
-                "select project, agent, model, count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd), max(created_at)"
-                " from commands where agent <> '' and (? = '' or project = ?) and created_at >= ?"
+                "select project, agent, model, count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd), max(created_at)"  # noqa: S608
+                f" from commands where agent <> '' and (? = '' or project = ?) and created_at >= ? and {mine}"
                 " group by project, agent, model order by project, agent, model",
-                [project, project, since],
+                [project, project, since, *names],
             )
             return [
                 Usage(project=p, agent=a, model=m, runs=n, input_tokens=i, output_tokens=o, cost_usd=c, last_at=moment(at))
@@ -305,29 +369,39 @@ class SqliteStore:
     def credentials(self) -> Sequence[Credential]:
         from rdev_cli.domain.credential import Credential  # noqa: PLC0415 -- few commands look at them
 
+        if self._grant.projects is not None:
+            return []  # they belong to no project
         with self._database.reading() as connection:
             rows = connection.execute("select name, place, updated_at from credentials order by name")
             return [Credential(name=name, place=place, updated_at=moment(at)) for name, place, at in rows]
 
     def keys(self) -> Sequence[Key]:
+        mine, names = keys_seen(self._grant)
         with self._database.reading() as connection:
-            rows = connection.execute(f"select {records.columns('keys')} from keys order by id")  # noqa: S608
+            rows = connection.execute(f"select {records.columns('keys')} from keys where {mine} order by id", names)  # noqa: S608
             return [records.load("keys", row) for row in rows]
 
     def find_key(self, id: str) -> Key | None:
+        mine, names = keys_seen(self._grant)
         with self._database.reading() as connection:
-            row = connection.execute(f"select {records.columns('keys')} from keys where id = ?", [id]).fetchone()  # noqa: S608
+            row = connection.execute(
+                f"select {records.columns('keys')} from keys where id = ? and {mine}",  # noqa: S608
+                [id, *names],
+            ).fetchone()
             return records.load("keys", row) if row else None
 
     def key_hash(self, prefix: str) -> tuple[str, str]:
+        unbound(self._grant)
         with self._database.reading() as connection:
             row = connection.execute("select max(id), max(hash) from keys where prefix = ?", [prefix]).fetchone()
             return row[0] or "", row[1] or ""
 
     def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
+        mine, names = seen(self._grant, "project")
         with self._database.reading() as connection:
             rows = connection.execute(
-                "select * from events where seq > ? and (? = '' or subject = ?) order by seq limit ?", [after, subject, subject, limit]
+                f"select * from events where seq > ? and (? = '' or subject = ?) and {mine} order by seq limit ?",  # noqa: S608
+                [after, subject, subject, *names, limit],
             )
             return [records.event(row) for row in rows]
 
@@ -336,18 +410,21 @@ class SqliteStore:
             return int(connection.execute("select seq from journal_head").fetchone()[0])
 
     def prunable(self, before: datetime) -> tuple[int, int, str]:
+        unbound(self._grant)
         with self._database.reading() as connection:
             return _older(connection, before)
 
     def compact(self) -> None:
+        unbound(self._grant)
         with self._database.reading() as connection:
             connection.execute("vacuum")
 
     def unfinished(self, subject: str = "") -> Sequence[Operation]:
+        mine, names = subjects_seen(self._grant)
         with self._database.reading() as connection:
             rows = connection.execute(
-                "select * from operations where state in (?, ?) and (? = '' or subject = ?) order by id",
-                [*_OPEN_OPERATIONS, subject, subject],
+                f"select * from operations where state in (?, ?) and (? = '' or subject = ?) and {mine} order by id",  # noqa: S608
+                [*_OPEN_OPERATIONS, subject, subject, *names],
             ).fetchall()
             return [self._operation(connection, row) for row in rows]
 
@@ -364,9 +441,11 @@ class SqliteStore:
     def known(self) -> Known:
         from rdev_cli.adapters.sqlite.siblings import known  # noqa: PLC0415 -- the rare case
 
+        unbound(self._grant)
         return known(self._database)
 
     def marks(self, place: str) -> Mapping[str, Mark]:
+        unbound(self._grant)
         with self._database.reading() as connection:
             return _marks(connection, place)
 
@@ -397,4 +476,5 @@ class SqliteStore:
     def check(self) -> Sequence[Check]:
         from rdev_cli.adapters.sqlite.look import look  # noqa: PLC0415 -- only doctor looks
 
+        unbound(self._grant)
         return look(self._database)

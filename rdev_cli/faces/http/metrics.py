@@ -19,7 +19,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 MOST = 200  # projects that have lines of their own; what all others do is counted together
 _REST = "(others)"
 _PAGE, _PAGES = 1000, 50  # lines of the journal, and pages of them, that one look goes through
-disable_created_metrics()  # type: ignore[no-untyped-call] -- a second series for each, of no use to anybody
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use to anybody
 _SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 
 

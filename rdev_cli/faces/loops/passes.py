@@ -7,17 +7,23 @@ from rdev_cli.domain.command import OPEN
 from rdev_cli.domain.errors import OutcomeUnknown, RdevError
 from rdev_cli.domain.resource import OrphanState
 from rdev_cli.faces.loops.clockwork import Loop
-from rdev_cli.ops import commands, gc, keys
+from rdev_cli.ops import commands, gc, jobs, keys
 from rdev_cli.ports import World
+from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
+from rdev_cli.wiring.services import Services
 from rdev_cli.wiring.serving import Health
 
-LAST = 2.0  # seconds that passes which are under way have when the server ends
+WORKERS = 4  # jobs at a time
+LAST = LOOKUP  # seconds that passes which are under way have when the server ends
 
 
-def loops(world: World, health: Health, used: dict[str, datetime]) -> Sequence[Loop]:
-    """Return a server's loops."""
+def loops(world: Services, health: Health, used: dict[str, datetime], stop: Stop) -> Sequence[Loop]:
+    """Return a server's loops. A job hears the stop and is given back; all else of the world does not, so that requests can end."""
+    working = world.acting(world.grant)
+    working.stop = stop
     return (
+        Loop(name="jobs", every=0.1, body=lambda: jobs.run_one(working, working.acting), alone=False, threads=WORKERS),
         Loop(name="health", every=30, body=health.look, alone=False),
         Loop(name="commands", every=5, body=lambda: settle(world)),
         Loop(name="keys", every=60, body=lambda: note_used(world, used), alone=False),
