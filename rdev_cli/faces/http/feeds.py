@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from rdev_cli.domain.command import OPEN, Command, CommandState
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.domain.event import Event
+from rdev_cli.domain.job import WAITING, Job
 from rdev_cli.domain.lines import OutputLine, ended
 from rdev_cli.domain.output import whole
 from rdev_cli.faces.http.frames import frame, trouble
-from rdev_cli.ops import commands, events
+from rdev_cli.ops import commands, events, jobs
 from rdev_cli.wiring.log import log
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Feed:
         self.ready = asyncio.Event()
         self.head: Position = ()
         self.last = b""  # how it ended, once it has
-        self.failure: RdevError | None = None  # why it could not begin
+        self.failure: RdevError | None = None  # what ended it, if it has not come to its own end
         self._batches: deque[Batch] = deque()
         self._held = 0
 
@@ -105,10 +106,9 @@ class Feed:
         self._wake()
 
     def end(self, last: bytes, error: RdevError | None = None) -> None:
-        """Say that nothing more will come; `error`, if it was over before it began."""
+        """Say that nothing more will come; `error`, if that is not how the thing itself ended."""
         self.last = last
-        if not self.ready.is_set():
-            self.failure = error
+        self.failure = error
         self.ready.set()
         self._wake()
 
@@ -192,6 +192,7 @@ class Journal:
         self._world = world
 
     def follow(self, tell: Teller, stop: threading.Event) -> None:
+        """Tell each new line."""
         at = events.last(self._world)
         tell.begin((at,))
         while not stop.wait(NAP):
@@ -201,6 +202,7 @@ class Journal:
                 at = end
 
     def page(self, world: "Services", view: View, at: Position, until: Position) -> tuple[bytes, Position]:
+        """Return lines of the journal, or where it begins, if what was asked for is gone."""
         (after,), (end,) = at, until
         found = world.store.events(after=after, subject=view.subject, limit=PAGE)
         # looked at after the page: what was pruned before it was read is seen
@@ -230,6 +232,7 @@ class Output:
         self._world, self._command = world, command
 
     def follow(self, tell: Teller, stop: threading.Event) -> None:
+        """Tell each new byte, and how the command ended."""
         command, at = self._command, (0, 0)
         seen, begun = (-1, -1), False
         while True:
@@ -244,9 +247,9 @@ class Output:
                 at = seen if last else (self._whole("out", seen[0]), self._whole("err", seen[1]))
                 tell.begin(at)
                 begun = True
-            for batch in self._batches(at, seen, last=last):
+            for batch, now in self._batches(at, seen, last=last):
                 tell.come(batch)
-                at = batch.end
+                at = now
             if last:
                 tell.end(frame("complete", ended(command), text(at)))
                 return
@@ -258,31 +261,50 @@ class Output:
         tail = self._world.spool.read(self._command.id, stream, max(0, end - 4), min(4, end))
         return end - len(tail) + len(whole(tail))
 
-    def _batches(self, at: tuple[int, int], end: tuple[int, int], *, last: bool) -> Iterator[Batch]:
+    def _batches(self, at: tuple[int, int], end: tuple[int, int], *, last: bool) -> Iterator[tuple[Batch, tuple[int, int]]]:
         while at[0] < end[0] or at[1] < end[1]:
             pieces, now = self._pieces(at, end, last=last)
             if now == at:
                 return
-            yield Batch(at, now, [(None, piece) for piece in pieces])
+            yield Batch(at, now, [(None, piece) for piece in pieces]), now
             at = now
 
     def _pieces(self, at: tuple[int, int], end: tuple[int, int], *, last: bool) -> tuple[list[bytes], tuple[int, int]]:
         """Return an event for each stream, as far as there is something of it, and the position after them."""
         id, found = self._command.id, []
-        for part, stream, shown in ((0, "out", "stdout"), (1, "err", "stderr")):
-            data = self._world.spool.read(id, stream, at[part], min(SLICE, end[part] - at[part])) if at[part] < end[part] else b""
+        for part, stream in enumerate(("out", "err")):
+            offset, left = at[part], end[part] - at[part]
+            data = self._world.spool.read(id, stream, offset, min(SLICE, left)) if left > 0 else b""
             # half a character waits for its other half, but not for ever
-            rest = at[part] + len(data) == end[part] and last
-            data = data if rest else whole(data) or (data if len(data) > 3 else b"")
+            data = data if last and len(data) == left else whole(data)
             if data:
-                offset = at[part]
                 at = (offset + len(data), at[1]) if part == 0 else (at[0], offset + len(data))
-                told = OutputLine(command=id, stream=shown, offset=offset, id=text(at), data=data)  # type: ignore[arg-type]
+                told = OutputLine(command=id, stream="stderr" if part else "stdout", offset=offset, id=text(at), data=data)
                 found.append(frame("output", told, text(at)))
         return found, at
 
     def page(self, world: "Services", view: View, at: Position, until: Position) -> tuple[bytes, Position]:  # noqa: ARG002 -- one view of it
+        """Return a piece of each stream, or where to go on, if it is gone."""
         pieces, now = self._pieces((at[0], at[1]), (until[0], until[1]), last=True)
         if now == at:
             return reset(until, "what it printed is no longer kept"), until
         return b"".join(pieces), now
+
+
+class Done:
+    """An operation that somebody asked for and did not wait for: its end."""
+
+    def __init__(self, world: "Services", job: Job) -> None:
+        self._world, self._job = world, job
+
+    def follow(self, tell: Teller, stop: threading.Event) -> None:
+        """Tell how it ended."""
+        tell.begin((0,))
+        while (job := jobs.show(self._world, self._job.id)).state in WAITING:
+            if stop.wait(0.2):
+                return
+        tell.end(frame("complete", job, "0"))
+
+    def page(self, world: "Services", view: View, at: Position, until: Position) -> tuple[bytes, Position]:  # noqa: ARG002 -- it has none
+        """Return nothing: there is nothing before the end."""
+        return b"", until

@@ -3,10 +3,10 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Hashable
+import threading
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from fastapi import FastAPI, Header, Query
 from starlette.requests import Request
@@ -17,17 +17,26 @@ from starlette.types import Scope as Connection
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.command import Command
-from rdev_cli.domain.errors import Invalid, NotFound, RdevError, Unavailable
-from rdev_cli.faces.http.feeds import EVERYTHING, Feed, Journal, Output, Position, Source, View, following, reached, reset, text
+from rdev_cli.domain.errors import Denied, Invalid, NotFound, Unavailable
+from rdev_cli.domain.values import shown
+from rdev_cli.faces.http.face import Guarded, Routes, serves
+from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Output, Position, Source, View, following, reached, reset, text
 from rdev_cli.faces.http.frames import frame, retry, told, trouble
+from rdev_cli.faces.http.wire import bounded
+from rdev_cli.ops import commands, events, jobs, keys, known
 from rdev_cli.ports import World
+from rdev_cli.ports.timing import Stop
+from rdev_cli.wiring.log import log
 
 if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 BEAT = 15.0  # seconds without a word, after which a heartbeat is sent
 STALL = 20.0  # seconds that one piece may wait for its reader, before the reader is dropped
-LOOK = 2.0  # seconds between two looks whether a caller's key still stands
+PART = 2.0  # seconds that a reader has to take the last words
+LOOK = 1.5  # seconds between two looks whether a caller's key still stands
 TICK = 0.5
 PIECE = 1 << 14  # bytes handed to the connection at once: what one who reads nothing can hold
 PER_KEY = 2000
@@ -46,14 +55,21 @@ class Client:
         self.grant, self.view, self.at = grant, view, Position()
         self.wake = asyncio.Event()
         self.parting = b""  # the last words to be said
-        self.gone = False
+        self.part_by = 0.0  # when whoever has not taken them is dropped
+        self.gone = self.dropped = False
         self.beat_at, self.waiting_since = now + BEAT, 0.0
-        self.drop: Callable[[], object] = lambda: None
+        self.abort: Callable[[], object] = lambda: None
 
-    def part(self, words: bytes) -> None:
+    def part(self, words: bytes, now: float) -> None:
         """Let these be the last words."""
-        self.parting = self.parting or words
-        self.wake.set()
+        if not self.parting:
+            self.parting, self.part_by = words, now + PART
+            self.wake.set()
+
+    def drop(self) -> None:
+        """Let the connection go as it is: who does not read cannot be told."""
+        self.dropped = True
+        self.abort()
 
 
 class _Followed:
@@ -72,18 +88,25 @@ class _Followed:
 class Streams:
     """All streams of a server: one reader for each thing that is followed. Everything here happens in the event loop.
 
-    `stands` raises Denied if a caller's key counts no more; it is called in a thread.
+    `stands` raises Denied if a caller's key counts no more; it is called in a thread. `stop` ends all streams.
     """
 
     def __init__(
-        self, services: "Services", stands: Callable[[Grant], object], *, per_key: int = PER_KEY, in_all: int = IN_ALL, stall: float = STALL
+        self,
+        services: "Services",
+        stands: Callable[[Grant], object],
+        stop: Stop,
+        *,
+        per_key: int = PER_KEY,
+        in_all: int = IN_ALL,
+        stall: float = STALL,
     ) -> None:
-        self.services, self._stands, self._per_key, self._in_all, self._stall = services, stands, per_key, in_all, stall
+        self.services, self._stands, self._stop, self._per_key, self._in_all, self._stall = services, stands, stop, per_key, in_all, stall
         self.opened = 0  # how many streams there were
         self._followed: dict[Hashable, _Followed] = {}
         self._clients: set[Client] = set()
         self._actors: dict[str, int] = {}
-        self._clock: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._threads = ThreadPoolExecutor(4, "pages")
 
     @property
@@ -93,21 +116,21 @@ class Streams:
 
     def enter(self, key: Hashable, source: Callable[[], Source], client: Client) -> _Followed:
         """Let a client listen to what `key` names; Unavailable if there are too many, or the server is about to stop."""
-        if self.services.stop.is_set():
+        if self._stop.is_set():
             raise Unavailable("this server is shutting down", hint="come again in a moment", code="SHUTTING_DOWN")
         actor = client.grant.actor
         if len(self._clients) >= self._in_all or self._actors.get(actor, 0) >= self._per_key:
             raise Unavailable("there are too many streams", hint="close those that nobody needs", code="TOO_MANY_REQUESTS")
         followed = self._followed.get(key)
-        if followed is None:
+        if followed is None or followed.feed.failure is not None:
             followed = self._followed[key] = _Followed(source())
             followed.leave = following(followed.source, followed.feed, asyncio.get_running_loop(), self.services)
         followed.clients.add(client)
         self._clients.add(client)
         self._actors[actor] = self._actors.get(actor, 0) + 1
         self.opened += 1
-        if self._clock is None:
-            self._clock = asyncio.create_task(self._tick())
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._look())]
         return followed
 
     def leave(self, key: Hashable, followed: _Followed, client: Client) -> None:
@@ -122,49 +145,51 @@ class Streams:
             followed.leave()
             if self._followed.get(key) is followed:
                 del self._followed[key]
-        if not self._clients and self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+        while self._tasks and not self._clients:
+            self._tasks.pop().cancel()
 
     async def thread(self, call: Callable[..., Any], *words: Any) -> Any:
         """Call what blocks."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *words)
 
     async def _tick(self) -> None:
-        """Now and then: drop who does not read, let hearts beat, and part from those who may not listen any more."""
+        """Now and then: drop who does not read, let hearts beat, and part from all when the server stops."""
         loop = asyncio.get_running_loop()
-        look_at = loop.time() + LOOK
         while True:
             await asyncio.sleep(TICK)
             now = loop.time()
-            stopping = self.services.stop.is_set()
+            stopping = self._stop.is_set()
             for client in list(self._clients):
-                if client.waiting_since and now - client.waiting_since > self._stall:
+                waits = client.waiting_since and now - client.waiting_since
+                if waits > self._stall or (client.parting and now > client.part_by):
                     client.drop()
                 elif stopping:
-                    client.part(_farewell())
+                    client.part(_farewell(), now)
                 elif now >= client.beat_at:
                     client.wake.set()
-            if now >= look_at:
-                await self._look()
-                look_at = loop.time() + LOOK
 
     async def _look(self) -> None:
-        grants = {client.grant for client in self._clients if client.grant.key}
-        fallen = await self.thread(lambda: {grant: words for grant in grants if (words := self._fallen(grant))})
-        for client in self._clients:
-            if client.grant in fallen:
-                client.part(fallen[client.grant])
+        """Now and then: part from those whose key counts no more."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK)
+            grants = {client.grant for client in self._clients if client.grant.key}
+            fallen = await asyncio.to_thread(self._fall, grants)
+            for client in self._clients:
+                if client.grant in fallen:
+                    client.part(fallen[client.grant], loop.time())
 
-    def _fallen(self, grant: Grant) -> bytes:
-        """Return why a grant counts no more, empty while it does; that nobody can know it now changes nothing."""
-        try:
-            self._stands(grant)
-        except Unavailable:
-            return b""
-        except RdevError as e:
-            return trouble(e)
-        return b""
+    def _fall(self, grants: Collection[Grant]) -> Mapping[Grant, bytes]:
+        """Return the grants that count no more, with the words that say why; what cannot be known now changes nothing."""
+        found = {}
+        for grant in grants:
+            try:
+                self._stands(grant)
+            except Denied as e:
+                found[grant] = trouble(e)
+            except Exception as e:  # noqa: BLE001 -- a loop's body
+                log().error("cannot look at a key", extra={"error": str(e)})
+        return found
 
 
 def _farewell() -> bytes:
@@ -192,10 +217,13 @@ class EventStream(Response):
         try:
             task = asyncio.current_task()
             assert task is not None
-            client.drop = scope.get("rdev.abort") or task.cancel
+            client.abort = task.cancel
+            if wire := scope.get("rdev.wire"):
+                bounded(wire)
+                client.abort = wire.abort
             watch = asyncio.create_task(_watch(client, receive))
             await followed.feed.ready.wait()
-            if followed.feed.failure is not None:
+            if followed.feed.failure is not None and not followed.feed.head:
                 raise followed.feed.failure
             client.at, hello = self._place.begin(followed.feed.head)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -205,7 +233,7 @@ class EventStream(Response):
             if not client.gone:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except asyncio.CancelledError:
-            if not (client.waiting_since and loop.time() - client.waiting_since > STALL):
+            if not client.dropped:
                 raise
         finally:
             if watch is not None:
@@ -228,7 +256,7 @@ class EventStream(Response):
                     await out(found)
                 client.at = at
             elif feed.last:
-                client.part(feed.last)
+                client.part(feed.last, loop.time())
             elif loop.time() >= client.beat_at:
                 # with its place: whoever sees little of what happens does not begin far back
                 await out(frame("heartbeat", {"timestamp": stamp(self._world.clock.now())}, text(client.at)))
@@ -275,3 +303,85 @@ class Place:
         if self._parts > 1:
             raise NotFound("this command has printed less than that", hint="an id belongs to the stream that gave it", position=text(at))
         return head, frame("connected", again, text(head)) + reset(head, "the journal is another one, and shorter")
+
+
+def streams(app: FastAPI) -> Streams:
+    """Return the streams of an application, whose counters `/metrics` shows."""
+    with _MAKING:
+        found: Streams | None = getattr(app.state, "streams", None)
+        if found is None:
+            services: Services = app.state.services
+            found = app.state.streams = Streams(
+                services, lambda grant: keys.standing(services, grant), getattr(app.state, "stop", services.stop)
+            )
+        return found
+
+
+_MAKING = threading.Lock()
+routes: Routes = []
+_After = Annotated[str | None, Query(description="Where to go on: the last id, for a client that cannot send `Last-Event-ID`, which wins.")]
+_Last = Annotated[str | None, Header(alias="Last-Event-ID", description="The id of the last event that was seen: what follows it is told.")]
+
+
+def _streams(path: str, op: Callable[..., Any], form: str) -> Callable[[F], F]:
+    """Attach a stream to a path, with the words and the scope of the operation that tells the same in pages."""
+
+    def register(func: F) -> F:
+        serves(routes, "GET", path, op, answer="event", form=form)(func)
+        route = cast("Guarded", routes[-1])
+        what = "Events, until an `end`, `error` or `complete`: docs/streams.md."
+        route.responses[200] = {"description": what, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        return func
+
+    return register
+
+
+@_streams("/events/stream", events.read, "stream")
+def journal(world: World, request: Request, subject: str | None = None, after: _After = None, last_event_id: _Last = None) -> Any:
+    if subject is not None:
+        events.subject_rule(subject)
+    return _journal(world, request, View(world.grant.projects, subject or ""), "", last_event_id or after)
+
+
+@_streams("/projects/{project}/events", commands.follow, "project")
+def project_(
+    world: World, request: Request, project: str, stream_id: str | None = None, after: _After = None, last_event_id: _Last = None
+) -> Any:
+    found = known.project(world, project)
+    given = last_event_id or after
+    if stream_id is not None:
+        return _command(world, request, _whole(world, stream_id, found.name), given)
+    return _journal(world, request, View(frozenset({found.name})), found.name, given)
+
+
+@_streams("/commands/{command}/events", commands.follow, "stream")
+def command_(world: World, request: Request, command: str, after: _After = None, last_event_id: _Last = None) -> Any:
+    return _command(world, request, _whole(world, command), last_event_id or after)
+
+
+@_streams("/operations/{operation}/events", jobs.show, "stream")
+def operation_(world: World, request: Request, operation: str, after: _After = None, last_event_id: _Last = None) -> Any:
+    job = jobs.show(world, operation)
+    all_ = streams(request.app)
+    place = Place({"project": job.project, "stream_id": job.id}, last_event_id or after, 1, newest=True)
+    return EventStream(all_, job.id, lambda: Done(all_.services, job), world, EVERYTHING, place)
+
+
+def _journal(world: World, request: Request, view: View, project: str, given: str | None) -> EventStream:
+    all_ = streams(request.app)
+    place = Place({"project": project, "stream_id": "journal"}, given, 1, newest=True)
+    return EventStream(all_, "journal", lambda: Journal(all_.services), world, view, place)
+
+
+def _command(world: World, request: Request, command: Command, given: str | None) -> EventStream:
+    all_ = streams(request.app)
+    place = Place({"project": command.project, "stream_id": command.id}, given, 2, newest=False)
+    return EventStream(all_, command.id, lambda: Output(all_.services, command), world, EVERYTHING, place)
+
+
+def _whole(world: World, id: str, project: str = "") -> Command:
+    """Return a command by its whole id; NotFound if there is none, or none in the project."""
+    found = next((one for one in world.store.find_commands(id) if one.id == id and project in ("", one.project)), None)
+    if found is None:
+        raise NotFound(f"there is no command {shown(id)}", hint="rdev command list shows the ones there are")
+    return found

@@ -10,7 +10,7 @@ DEAD = 30  # seconds without a sign of the other side, while something is on its
 
 
 class Wire(H11Protocol):
-    """HTTP/1.1 whose application can drop the connection, by `scope["rdev.abort"]`.
+    """HTTP/1.1 whose application can reach the connection, as `scope["rdev.wire"]`, to bound what it holds and to drop it.
 
     Without that one who reads nothing stays for ever: what closes a connection waits for what is still to be sent.
     """
@@ -21,10 +21,18 @@ class Wire(H11Protocol):
         app = self.app
 
         async def reaching(scope: Any, receive: Any, send: Any) -> None:
-            scope["rdev.abort"] = transport.abort
+            scope["rdev.wire"] = transport
             await app(scope, receive, send)
 
         self.app = reaching
         peer = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_USER_TIMEOUT") and peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD * 1000)
+
+
+def bounded(wire: asyncio.Transport) -> None:
+    """Let a connection hold little that its other side has not read: the system alone would keep megabytes for it."""
+    wire.set_write_buffer_limits(high=1 << 15)
+    peer = wire.get_extra_info("socket")
+    if peer is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
