@@ -40,7 +40,10 @@ def bring(folder: Path) -> str:
     _archive(base, place, folder / "image.tar")
     socket = _LAB / "run" / "kubernetes" / "containerd.sock"
     subprocess.run(
-        ["ctr", "-a", str(socket), "-n", "k8s.io", "images", "import", str(folder / "image.tar")], check=True, capture_output=True, timeout=300
+        ["ctr", "-a", str(socket), "-n", "k8s.io", "images", "import", str(folder / "image.tar")],
+        check=True,
+        capture_output=True,
+        timeout=300,
     )
     (folder / "image.tar").unlink()
     return NAME
@@ -114,7 +117,9 @@ def _archive(base: Path, layer: Path, out: Path) -> None:
         ).encode()
         name = f"{hashlib.sha256(config).hexdigest()}.json"
         _add(archive, name, config)
-        _add(archive, "manifest.json", json.dumps([{"Config": name, "RepoTags": [NAME], "Layers": [first, f"{digest}/layer.tar"]}]).encode())
+        _add(
+            archive, "manifest.json", json.dumps([{"Config": name, "RepoTags": [NAME], "Layers": [first, f"{digest}/layer.tar"]}]).encode()
+        )
 
 
 def _public(entry: tarfile.TarInfo) -> tarfile.TarInfo:
