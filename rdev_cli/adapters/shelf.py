@@ -1,6 +1,7 @@
 """What ships with rdev: the skeleton and the manifests of `rdev serve`, from a checkout's folders or from the wheel."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class PackagedShelf:
 
     def manifests(self, spec: InstallSpec) -> str:
         return _yaml(_chosen(spec))
+
+    def kinds(self) -> Sequence[str]:
+        event = json.loads((_PACKAGE / "_data" / "schemas" / "event.json").read_bytes())["$defs"]["Event"]
+        return [one["if"]["properties"]["kind"]["const"] for one in event["allOf"]]
 
 
 def _yaml(documents: Iterable[Any]) -> str:

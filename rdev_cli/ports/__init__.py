@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
@@ -30,6 +31,10 @@ class Shelf(Protocol):
 
     def manifests(self, spec: InstallSpec) -> str:
         """Return the shipped manifests of `rdev serve` as YAML, with what was chosen in its places."""
+        ...
+
+    def kinds(self) -> Sequence[str]:
+        """Return the kinds of events that the journal's schema knows."""
         ...
 
 
@@ -89,6 +94,8 @@ class World(Protocol):
     def premises(self) -> Premises: ...
     @property
     def files(self) -> Files: ...
+    @property
+    def hooks(self) -> Hooks: ...
     @property
     def clock(self) -> Clock: ...
     @property

@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
+        'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
@@ -72,6 +73,15 @@ GROUPS: dict[str, dict[str, str]] = {
         'import': 'Keep all credentials of a file of lines KEY=VALUE, as .env files have them, or none.',
         'remove': 'Forget a credential: its value first, then its name.',
         'test': 'Try a credential: can it be read back, who takes it, and does the Messages API know it.',
+    },
+    'webhook': {
+        'add': 'Tell an endpoint what happens, and show its secret this once.',
+        'list': 'List webhooks: where, for which events, and how they are doing.',
+        'test': 'Send a message webhook.test to an endpoint at once, and show what came back.',
+        'deliveries': 'List what was sent or is to be sent, newest first, with every try.',
+        'replay': 'Send a delivery once more, at once and under the same id, and show what came back.',
+        'rotate': 'Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.',
+        'remove': 'Tell an endpoint nothing more, and forget its secret and what was sent to it.',
     },
     'context': {
         'list': 'List contexts; `local` always exists.',
@@ -118,6 +128,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'credential import': ('files',),
     'credential remove': ('credential',),
     'credential test': ('credential',),
+    'webhook add': (),
+    'webhook list': (),
+    'webhook test': ('',),
+    'webhook deliveries': ('',),
+    'webhook replay': ('',),
+    'webhook rotate': ('',),
+    'webhook remove': ('',),
     'serve': (),
     'context list': (),
     'context show': ('context',),
@@ -291,6 +308,29 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'credential test': (
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook add': (
+        (('--url',), '', 'Where messages are sent: https://HOST/PATH.'),
+        (('--event',), '', 'A kind of event, or all of a noun: command.*; can be repeated.'),
+        (('--project', '-p'), 'project', 'Only what is about this project; can be repeated.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook list': (),
+    'webhook test': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook deliveries': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'webhook replay': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook rotate': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook remove': (
+        (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'serve': (
         (('--host',), '', 'The address to listen at.'),
