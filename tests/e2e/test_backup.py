@@ -178,7 +178,7 @@ def settled(server: serving.Server, path: str, key: str) -> dict[str, object]:
 
 def made_key(run: Run, name: str) -> str:
     words = ("rdev", "key", "create", "--name", name, "--scope", "admin", "-o", "json")
-    return str(json.loads(run(*words).stdout)["secret"])
+    return str(json.loads(run(*words).stdout)["key"])
 
 
 def test_what_waited_for_a_server_when_the_copy_was_made_is_done_once_after_the_restore(

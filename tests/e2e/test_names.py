@@ -58,6 +58,10 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "DURATION|DATE": (2,),
     "SOURCE": (2, 3),
     "TARGET": (2, 3),
+    "KEY": (2,),
+    "SCOPE": (2,),
+    "CIDR": (2,),
+    "DURATION|never": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -111,6 +115,7 @@ GIVEN = {
     "file": "nowhere.env",
     "project": "ok",
     "command": "cmd_00000000000000000000",
+    "key": "key_00000000000000000000",
     "name": "local",
     "prompt": "do it",
     "line": "touch P",

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
+        'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
@@ -82,6 +83,12 @@ GROUPS: dict[str, dict[str, str]] = {
         'replay': 'Send a delivery once more, at once and under the same id, and show what came back.',
         'rotate': 'Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.',
         'remove': 'Tell an endpoint nothing more, and forget its secret and what was sent to it.',
+    },
+    'key': {
+        'create': 'Create a key for `rdev serve`; it is shown once, and only a hash of it is kept.',
+        'list': 'List keys: what each allows and when it was last used, never the key itself.',
+        'show': 'Show what a key allows and when it was last used, never the key itself.',
+        'revoke': 'Revoke a key for good: its next request is refused, and its open streams end within seconds.',
     },
     'context': {
         'list': 'List contexts; `local` always exists.',
@@ -135,6 +142,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'webhook replay': ('',),
     'webhook rotate': ('',),
     'webhook remove': ('',),
+    'key create': (),
+    'key list': (),
+    'key show': ('key',),
+    'key revoke': ('key',),
     'serve': (),
     'context list': (),
     'context show': ('context',),
@@ -165,7 +176,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (
@@ -180,13 +191,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'project status': (),
     'project sync': (
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project adopt': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
@@ -204,7 +215,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -225,7 +236,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -234,7 +245,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'shell': (
@@ -242,13 +253,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'git': (
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'command list': (
@@ -330,6 +341,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
     ),
     'webhook remove': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'key create': (
+        (('--name',), '', 'What it is for.'),
+        (('--scope',), '|projects:read|projects:execute|sessions:read|sessions:execute|builds:read|builds:write|queue:read|queue:write|verify:read|verify:write|keys:read|keys:write|webhooks:read|webhooks:write|credentials:read|credentials:write|sdlc:approve|audit:read|admin', 'What it allows; may stand several times.'),
+        (('--project',), 'project', 'On this project only; may stand several times.'),
+        (('--cidr',), '', 'From this network only; may stand several times.'),
+        (('--expires',), '', 'Until so long from now: 30d, or never.'),
+    ),
+    'key list': (),
+    'key show': (),
+    'key revoke': (
         (('--yes', '-y'), None, 'Do not ask.'),
     ),
     'serve': (
