@@ -8,12 +8,14 @@ runs, many that are never scheduled and a few that come and go, and deletes it a
 """
 
 import argparse
+import compileall
 import itertools
 import json
 import os
 import resource
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -273,6 +275,8 @@ def main() -> int:
     parser.add_argument("--bytes", type=int, default=300_000_000, help="how much output")
     parser.add_argument("--to", type=Path, default=ROOT / "bench" / "CLUSTER.md", help="where the page goes")
     options = parser.parse_args()
+    for folder in (ROOT / "rdev_cli", Path(sysconfig.get_path("purelib"))):  # as it is for everybody whose Python may write bytecode
+        compileall.compile_dir(folder, quiet=2)
     config = os.environ["RDEV_TEST_KUBECONFIG"]
     kubectl = [os.path.join(os.environ.get("RDEV_LAB_BIN", ""), "kubectl"), "--kubeconfig", config, "-n", NAMESPACE]
     api = Api(load(os.environ, file=config))
