@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.api import Api
     from rdev_cli.domain.project import Project
 
-PATIENCE = 45.0  # seconds without the pod while the API answers: then its node counts as lost
+PATIENCE = 45.0  # seconds without a word of the pod while the API answers: then its node counts as lost
 BACK = 30.0  # seconds that a container has to come back, so that a record of before can still be read
 _AWAY = (Unavailable, Cancelled)  # a stop ends a call, not the command that it was about: whoever said stop ends that, or lets it run
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
@@ -71,6 +71,7 @@ class PodCommands:
         self._api, self._namespace, self._container, self._spool = api, namespace, container, spool
         self._watches: dict[str, _Watch] = {}
         self._known: dict[str, Mapping[str, str]] = {}
+        self._answered: dict[str, float] = {}  # when each pod last said anything to anybody here
 
     def know(self, pod: Mapping[str, Any]) -> None:
         """Take a pod that somebody has just read, so that the next start need not ask for it again."""
@@ -144,6 +145,7 @@ class PodCommands:
             try:
                 watch.line = self._open(project, launch.id, folder, "start", launch=launch)
                 words = watch.line.answer("said")
+                self._answered[project.pod] = time.monotonic()
                 # the same id starts nothing twice; what broke may have been the answer to the first time
                 mine = words == ["exists"] and again and not (launch.stdin or launch.terminal)
                 return "ready" if mine else " ".join(words)
@@ -249,6 +251,8 @@ class PodCommands:
             # what is there is taken in one go; a wait ends with the first news
             news = watch.seen and last is None and line.at != before
             lines = line.next(0.0 if news else until - time.monotonic())
+            if lines is not None:
+                self._answered[project.pod] = line.heard
             for words in lines or ():
                 match words[0]:
                     case "from":  # the pod answers, whatever becomes of this connection
@@ -343,7 +347,9 @@ class PodCommands:
             trace(f"the cluster does not answer: {e.message}")
             watch.since = 0.0  # the node is not to blame
         else:
-            fate_, lasted = fate(found, known, self._container), time.monotonic() - watch.since
+            # a node that answers others is only slow to answer this one
+            silent = max(watch.since, self._answered.get(project.pod, 0.0))
+            fate_, lasted = fate(found, known, self._container), time.monotonic() - silent
             if fate_.over:
                 return _Lost(fate_.cause, found=bool(known))
             if lasted > (PATIENCE if not fate_.cause else BACK):
