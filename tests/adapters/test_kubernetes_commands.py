@@ -433,3 +433,26 @@ def test_t_exec_14_a_node_counts_as_lost_only_if_it_answers_nobody(tmp_path, mon
             monkeypatch.setattr(pod, "exec", real)
             one.start(PROJECT, Launch(id=f"cmd_{os.urandom(4).hex()}", argv=("x",)))
     assert outcome == (None if others else Outcome(code=-1, ending=Ending.LOST, cause="NodeLost"))
+
+
+def test_what_stays_of_a_command_in_its_pod_goes_when_its_output_is_kept_nowhere(tmp_path, monkeypatch):
+    for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
+        (tmp_path / part).mkdir()
+        monkeypatch.setattr(hand, name, str(tmp_path / part))
+    for name, days, left in (("cmd_old", 9, "taken"), ("cmd_week", 6, "taken"), ("cmd_running", 9, "pid")):
+        (tmp_path / "run" / name).mkdir()
+        (tmp_path / "run" / name / left).touch()
+        then = time.time() - days * 86400
+        os.utime(tmp_path / "run" / name / left, (then, then))
+    api = PipeApi(runner.SHELL, {"PATH": os.environ["PATH"]})
+    api.add(PROJECT.pod)
+    one = PodCommands(api, namespace="n", container="box", spool=tmp_path / "spool")  # type: ignore[arg-type]
+    one.start(PROJECT, Launch(id="cmd_new", argv=("true",)))
+    end = time.monotonic() + 30
+    while one.advance(PROJECT, "cmd_new", wait=1.0).outcome is None or (tmp_path / "run" / "cmd_old").exists():
+        assert time.monotonic() < end, list((tmp_path / "run").iterdir())
+    for pipe in api.execs:
+        pipe.close()
+        pipe.process.wait(30)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["cmd_new", "cmd_running", "cmd_week"]
+    assert [path.name for path in (tmp_path / "run" / "cmd_new").iterdir()] == ["taken"]
