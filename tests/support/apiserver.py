@@ -452,7 +452,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 *(f"{key}: {value}" for key, value in fault.headers),
                 f"Content-Length: {len(fault.body)}",
             ]
-            self.connection.sendall("\r\n".join([*lines, "\r\n"]).encode() + fault.body)
+            self.connection.sendall("\r\n".join([*lines, "\r\n"]).encode("latin-1") + fault.body)
 
     def _exec(self, query: dict[str, list[str]]) -> None:
         server = self.server_
