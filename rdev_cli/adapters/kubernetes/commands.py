@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.kubernetes import hand, terminals
-from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, write
+from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, broken, no_shell, write
 from rdev_cli.adapters.kubernetes.inputs import PodInput
 from rdev_cli.adapters.kubernetes.losses import fate, identity
 from rdev_cli.adapters.kubernetes.socket import Broken, Closed
@@ -158,7 +158,7 @@ class PodCommands:
                 refusal = watch.line.exec.status if watch.line is not None else None
                 self._hang_up(watch)
                 if refusal is not None and refusal.code is None and (time.monotonic() + pause > end or "executable file" in refusal.reason):
-                    raise _no_shell(project, refusal.reason) from e
+                    raise no_shell(project, refusal.reason) from e
             except Unavailable as e:
                 if not e.context.get("sent"):
                     raise
@@ -401,11 +401,11 @@ class PodCommands:
         except NotFound:
             return ""
         except Broken as e:
-            raise _broken(project) from e
+            raise broken(project) from e
         try:
             return line.answer("did")[0]
         except (Broken, Closed) as e:
-            raise _broken(project) from e
+            raise broken(project) from e
         finally:
             line.exec.close()
 
@@ -444,16 +444,3 @@ class PodCommands:
             self._ask(project, prefix, "sweep")
         for folder in left:
             remove_tree(folder)
-
-
-def _broken(project: Project) -> Unavailable:
-    return Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE")
-
-
-def _no_shell(project: Project, why: str) -> Unavailable:
-    return Unavailable(
-        f"the image of {project.pod} has no sh that rdev could use: {why[-200:]}",
-        hint="rdev context set NAME --image one with sh, cat, mkdir and mv",
-        code="TOOL_MISSING",
-        tool="sh",
-    )
