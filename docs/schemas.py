@@ -27,6 +27,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
@@ -62,6 +63,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "orphan": (Orphan, "a thing in a place that no record is about"),
     "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
     "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
+    "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),

@@ -65,6 +65,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("context", "set"): "context",
     ("context", "test"): "check-list",
     ("context", "remove"): "context",
+    ("context", "install"): "manifests",
     ("gc",): "orphan-list",
     ("doctor",): "check-list",
     ("schema",): "schema-list",

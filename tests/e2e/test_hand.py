@@ -79,6 +79,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("context", "test"): ("context", "test"),
+    ("context", "install"): ("context", "install", "--print"),
     ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
@@ -87,6 +88,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 RAW = {
     ("completion",),
+    ("context", "install"),
     ("exec",),
     ("shell",),
     ("git",),

@@ -49,6 +49,7 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "KUBE-CONTEXT": (2, 3),
     "NAMESPACE": (2,),
     "IMAGE": (2,),
+    "HOST": (2,),
     "POLICY": (2,),
     "CLASS": (2,),
     "CORES": (2,),
@@ -149,6 +150,7 @@ def _parameters() -> dict[str, tuple[str, tuple[str, ...]]]:
                 words += ["{}" if one is param else GIVEN[one.name] for one in values if one.param_type_name == "argument"]
             words += [f"{long}={{}}"] if long else []
             words += ["--yes"] if any("--yes" in one.opts for one in command.params) and param.name not in shared else []
+            words += ["--print"] if any("--print" in one.opts for one in command.params) else []
             words += ["--", "touch", "P"] if path[0] in TAILED and param.name not in shared else []
             number = "NUMBER" if type(param.type).__name__ == "IntRange" else None
             found[label] = (number or str(param.metavar).strip("[]"), tuple(words))

@@ -168,25 +168,6 @@ def _credential(value: Credential) -> Pairs:
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
 
 
-def _key(value: Key) -> Pairs:
-    return [
-        ("id", value.id), ("name", value.name), ("begins with", f"rdev_sk_{value.prefix}_"), ("state", _stands(value)),
-        ("scopes", ", ".join(value.scopes)), ("projects", ", ".join(value.projects) or "all"), ("from", ", ".join(value.cidrs) or "anywhere"),
-        ("created", f"{ago(value.created_at)} by {value.created_by}"), ("expires", _until(value)),
-        ("last used", ago(value.last_used_at) if value.last_used_at else "never"),
-        ("revoked", ago(value.revoked_at) if value.revoked_at else ""),
-    ]  # fmt: skip
-
-
-def _stands(key: Key) -> str:
-    over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
-    return "revoked" if key.revoked_at else "expired" if over else "in force"
-
-
-def _until(key: Key) -> str:
-    return key.expires_at.astimezone().strftime("%Y-%m-%d %H:%M") if key.expires_at else "never"
-
-
 def _webhook(value: Webhook) -> Pairs:
     rest = f", left alone until {stamp(value.blocked_until)}" if value.blocked_until else ""
     return [
@@ -206,6 +187,25 @@ def _delivery(value: Delivery) -> Pairs:
         *(("" if at else "tries", f"{ago(one.at)}: {came} ({one.duration_ms} ms)") for at, (one, came) in enumerate(tries)),
         ("answer", value.attempts[-1].answer if value.attempts else ""),
     ]  # fmt: skip
+
+
+def _key(value: Key) -> Pairs:
+    return [
+        ("id", value.id), ("name", value.name), ("begins with", f"rdev_sk_{value.prefix}_"), ("state", _stands(value)),
+        ("scopes", ", ".join(value.scopes)), ("projects", ", ".join(value.projects) or "all"), ("from", ", ".join(value.cidrs) or "anywhere"),
+        ("created", f"{ago(value.created_at)} by {value.created_by}"), ("expires", _until(value)),
+        ("last used", ago(value.last_used_at) if value.last_used_at else "never"),
+        ("revoked", ago(value.revoked_at) if value.revoked_at else ""),
+    ]  # fmt: skip
+
+
+def _stands(key: Key) -> str:
+    over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return "revoked" if key.revoked_at else "expired" if over else "in force"
+
+
+def _until(key: Key) -> str:
+    return key.expires_at.astimezone().strftime("%Y-%m-%d %H:%M") if key.expires_at else "never"
 
 
 def _whose(value: Any) -> str:
@@ -304,18 +304,6 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("UPDATED", False, lambda c: ago(c.updated_at)),
         ("USED BY", False, lambda c: ", ".join(c.used_by) or "-"),
     ),
-    "Key": (
-        ("ID", False, lambda k: k.id),
-        ("NAME", False, lambda k: k.name),
-        ("STATE", False, _stands),
-        ("SCOPES", False, lambda k: ",".join(k.scopes)),
-        ("PROJECTS", False, lambda k: ",".join(k.projects) or "all"),
-        ("EXPIRES", False, _until),
-        ("USED", False, lambda k: ago(k.last_used_at) if k.last_used_at else "never"),
-        ("PREFIX", True, lambda k: k.prefix),
-        ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
-        ("BY", True, lambda k: k.created_by),
-    ),
     "Webhook": (
         ("ID", False, lambda w: w.id),
         ("STATE", False, lambda w: w.state.value),
@@ -332,6 +320,18 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("TRIES", False, lambda d: str(len(d.attempts))),
         ("WEBHOOK", True, lambda d: d.webhook),
         ("LAST", False, lambda d: (d.attempts[-1].error or str(d.attempts[-1].status)) if d.attempts else "-"),
+    ),
+    "Key": (
+        ("ID", False, lambda k: k.id),
+        ("NAME", False, lambda k: k.name),
+        ("STATE", False, _stands),
+        ("SCOPES", False, lambda k: ",".join(k.scopes)),
+        ("PROJECTS", False, lambda k: ",".join(k.projects) or "all"),
+        ("EXPIRES", False, _until),
+        ("USED", False, lambda k: ago(k.last_used_at) if k.last_used_at else "never"),
+        ("PREFIX", True, lambda k: k.prefix),
+        ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
+        ("BY", True, lambda k: k.created_by),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Holding": (
