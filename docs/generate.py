@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/http.md, docs/openapi.json, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 import manpages  # noqa: E402 -- beside this file
 import schemas  # noqa: E402 -- beside this file
+import wire  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
@@ -52,6 +53,10 @@ EXIT_CODES = (
 
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
+    "BAD_REQUEST": "over HTTP: the body is no JSON",
+    "METHOD_NOT_ALLOWED": "over HTTP: the path is there, but not by this method; `Allow` has those that are",
+    "TOO_LARGE": "over HTTP: a file or a body has more bytes than are taken at once",
+    "UNAUTHORIZED": "over HTTP: no key, or none that there is",
     "IMAGE_PULL": "the cluster cannot get the pods' image; why stands in the message",
     "ISOLATION_UNKNOWN": "the image has nothing to measure a pod's network with",
     "ISOLATION_WEAKER": "a pod reaches what its network policy closes, so no project is made; `context set --allow-weaker` accepts it",
@@ -85,7 +90,6 @@ MEANINGS = {
     "IP_NOT_ALLOWED": "the key is for other addresses than the one that it came from",
     "KEY_EXPIRED": "the key's time is over",
     "KEY_REVOKED": "the key was revoked, or is gone",
-    "UNAUTHORIZED": "no key was shown, or one that nobody made",
     "WIDER_KEY": "a key would make one that allows more than itself; `context.field` names the part",
     "KEY_USED": "another request was made under this idempotency key; its answer stands",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
@@ -131,7 +135,7 @@ MEANINGS = {
     "CLUSTER_UNREACHABLE": "the API server does not answer, not in time, or with something else; `context.sent` says whether the request may have arrived",
     "EXISTS": "an object of that name is in the cluster already",
     "EXPIRED": "the cluster forgot what happened since the version that was named",
-    "FORBIDDEN": "this login may not do that; `context` has verb, resource and namespace",
+    "FORBIDDEN": "this login or this key may not do that; `context` has verb, resource and namespace, or the scope that it takes",
     "NO_CLUSTER": "the kubeconfig, or the context in it, is not there",
     "NO_NAMESPACE": "the cluster has no namespace of that name",
     "PLUGIN_FAILED": "the kubeconfig's login plugin gave no login, or not within 30 seconds",
@@ -377,6 +381,9 @@ def main_(check: bool) -> int:  # noqa: FBT001
     wrong = unexplained()
     made = {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **man()}
     made |= {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
+    document = wire.document()
+    made["docs/http.md"] = f"{NOTE}\n{wire.page(document)}"
+    made["docs/openapi.json"] = json.dumps({**document, "info": {**document["info"], "version": ""}}, indent=1, sort_keys=True) + "\n"
     for name, text in made.items():
         path = ROOT / name
         old = path.read_text() if path.exists() else ""

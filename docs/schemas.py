@@ -12,7 +12,7 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 
 from rdev_cli.domain.access import Key, KeyCreated
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
-from rdev_cli.domain.answers import CompletionScript, ErrorDocument, SchemaEntry, Version
+from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
@@ -32,6 +32,7 @@ from rdev_cli.domain.usage import ProjectShown, Usage
 
 # What each schema is of, and how such a document is asked for.
 DOCUMENTS: dict[str, tuple[Any, str]] = {
+    "accepted": (Accepted, "what takes long, taken on over HTTP: 202"),
     "agent": (AgentInfo, "an agent, and what it would run with: rdev agent show -o json"),
     "agent-list": (Sequence[AgentInfo], "rdev agent list -o json"),
     "check": (Check, "one thing that the doctor looked at"),
@@ -74,6 +75,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "setting-list": (Sequence[Setting], "rdev context view -o json"),
     "usage": (Usage, "what runs of an agent have used"),
     "usage-list": (Sequence[Usage], "rdev agent usage -o json"),
+    "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
 # Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.

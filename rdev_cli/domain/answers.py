@@ -23,11 +23,28 @@ class ErrorDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Work that was taken on and not waited for: its id, and where to follow it."""
+
+    id: str
+    stream_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """Which rdev this is, and which Python runs it."""
 
     version: str
     python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server that listens: where, and which context it serves."""
+
+    url: str  # unix:PATH for a socket's file
+    context: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Agents: run one on a project, under the same runner as every command; look at them, and at what they used."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from rdev_cli.domain.agent import DEFAULT_TOOLS, LATEST, AgentInfo, AgentSpec, AgentTask, Program
@@ -21,40 +21,28 @@ from rdev_cli.ports.timing import STANDARD
 
 
 @operation("agent.run", Scope.PROJECTS_EXECUTE, Pace.LONG)
-def run(world: World, spec: AgentSpec) -> commands.Running:
+def run(world: World, spec: AgentSpec, *, id: str = "") -> commands.Running:
     """Run a coding agent on a project and commit what it changed.
 
     One run at a time in a work tree: a second one is Conflict BUSY, naming the command. Commits of the forge are
     brought in first. After exit 0 the runner commits, though nobody looks on; a failed run leaves the work tree as it is.
     Without a prompt it is the agent's own screen, on the caller's terminal: what that leaves is committed by `keep`.
     """
-    project = known.ready(world, spec.project)
-    agent = world.agents.named(spec.agent or usual(world, project))
-    program = _program(world, agent)
-    task = _task(world, project, agent, spec)
-    argv = agent.argv(program, task) if spec.prompt else agent.screen(program, task)
-    if argv is None:
-        raise Conflict(
-            f"{agent.name} has no screen of its own", hint=f'give it a prompt: rdev agent run {project.name} "what to do"', code="NO_SCREEN"
-        )
+    # `id`: of a record that waits to be started, or of a start that was cut off, which goes on; a fresh one by default
+    plan = planned(world, spec, id=id)
+    project, command, agent, task = plan.project, plan.command, plan.agent, plan.task
     commands.reconcile(world, project.name)  # one that ended while nobody looked holds nothing up
-    command = Command(
-        id=CommandId(world.new_id("cmd")), project=project.name, project_id=project.id, kind=CommandKind.AGENT,
-        argv=(agent.name, spec.prompt[:2000]) if spec.prompt else (agent.name,), state=CommandState.RUNNING, actor=world.actor,
-        created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds, network=spec.network and project.network, agent=agent.name,
-        model=task.model,
-    )  # fmt: skip
     given = spec.environment or world.agent_environment(agent.name)
     launch = Launch(
         id=command.id,
-        argv=argv,
+        argv=plan.argv,
         environment=(*agent.environment(task, {name for name, _ in given}), *((name, value.reveal()) for name, value in given)),
         stdin=True,
         terminal=None if spec.prompt else spec.terminal,
         limit_seconds=spec.timeout_seconds,
         network=command.network,
         commit=_subject(spec.prompt) if spec.commit and spec.prompt else "",
-        tools=program.paths,
+        tools=plan.tools,
     )
 
     def bring_in() -> tuple[str, ...]:
@@ -72,6 +60,38 @@ def run(world: World, spec: AgentSpec) -> commands.Running:
         running.input.write(spec.prompt.encode("utf-8", "replace"))
         running.input.finish()
     return replace(running, input=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An agent's run before it is started: its record, and what it is started with."""
+
+    project: Project
+    command: Command
+    agent: Agent
+    task: AgentTask
+    argv: tuple[str, ...]
+    tools: tuple[str, ...]
+
+
+def planned(world: World, spec: AgentSpec, *, id: str = "") -> Planned:
+    """Return what a run would be; it raises what `run` would refuse before anything is recorded."""
+    project = known.ready(world, spec.project)
+    agent = world.agents.named(spec.agent or usual(world, project))
+    program = _program(world, agent)
+    task = _task(world, project, agent, spec)
+    argv = agent.argv(program, task) if spec.prompt else agent.screen(program, task)
+    if argv is None:
+        raise Conflict(
+            f"{agent.name} has no screen of its own", hint=f'give it a prompt: rdev agent run {project.name} "what to do"', code="NO_SCREEN"
+        )
+    command = Command(
+        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.id, kind=CommandKind.AGENT,
+        argv=(agent.name, spec.prompt[:2000]) if spec.prompt else (agent.name,), state=CommandState.RUNNING, actor=world.actor,
+        created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds, network=spec.network and project.network, agent=agent.name,
+        model=task.model,
+    )  # fmt: skip
+    return Planned(project, command, agent, task, argv, program.paths)
 
 
 def usual(world: World, project: Project) -> str:

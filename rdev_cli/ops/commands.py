@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.command import (
     GRACE,
@@ -19,6 +19,7 @@ from rdev_cli.domain.command import (
     Progress,
 )
 from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, RdevError, Unavailable
+from rdev_cli.domain.job import WAITING
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import known, workspaces
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from rdev_cli.domain.job import Work
     from rdev_cli.domain.output import CommandOutput
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
@@ -45,46 +47,67 @@ class Running:
 
 
 @operation("command.run", Scope.PROJECTS_EXECUTE, Pace.LONG)
-def run(world: World, spec: ExecSpec) -> Running:
+def run(world: World, spec: ExecSpec, *, id: str = "") -> Running:
     """Run a command in a project's pod."""
+    # `id`: of a record that waits to be started, or of a start that was cut off, which goes on; a fresh one by default
+    project, command = planned(world, spec, id=id)
+    return start(world, project, command, _launch(command, spec))
+
+
+def planned(world: World, spec: ExecSpec, *, id: str = "") -> tuple[Project, Command]:
+    """Return a command as it would be recorded, and its project, which can take work."""
     project = known.ready(world, spec.project)
     command = Command(
-        id=CommandId(world.new_id("cmd")), project=project.name, project_id=project.id, kind=spec.kind, argv=spec.argv,
+        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.id, kind=spec.kind, argv=spec.argv,
         state=CommandState.RUNNING, actor=world.actor, created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds,
         network=spec.network and project.network,
     )  # fmt: skip
-    launch = Launch(
+    _launch(command, spec)  # which checks itself
+    return project, command
+
+
+def _launch(command: Command, spec: ExecSpec) -> Launch:
+    return Launch(
         id=command.id, argv=spec.argv, stdin=spec.stdin, terminal=spec.terminal, limit_seconds=spec.timeout_seconds, network=command.network
     )
-    return start(world, project, command, launch)
 
 
 def start(
     world: World, project: Project, command: Command, launch: Launch, *, alone: Callable[[], tuple[str, ...]] | None = None
 ) -> Running:
-    """Record a command, then start it; a failure to start it is recorded too.
+    """Record a command, then start it; a failure to start it is recorded too. One that was started under this id is only met again.
 
     `alone` makes it the only one of its kind in the work tree (else Conflict BUSY, naming the other), and is called
     once that is sure, before anything runs; it returns words for people.
     """
+    if (met := _met(world, project, command)) is not None:
+        return Running(met)
     notes = revive(world, project)
     if not notes and alone is None:
         notes = workspaces.behind(world, project)
     _sweep(world)
+    before: Command | None = None
     try:
         with world.store.transaction() as tx:
             known.still(tx.find_project(project.name), project)
+            before = tx.find_command(command.id)
+            if before is not None:
+                if before.state not in OPEN:
+                    return Running(before)
+                command = replace(before, state=CommandState.RUNNING)
             # until its runner has a folder this is what says that somebody starts it; a start may bring commits in first
             tx.take(_start(command), owner=world.new_id("own"), seconds=2 * LONG_RUNNING)
             if alone is not None:
                 # until its command is settled; a year is longer than any limit
                 tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
             tx.put_command(command)
-            facts = {"project": project.name, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent}
-            tx.append("command.started", command.id, facts)
+            if before is None or before.state is CommandState.PENDING:
+                tx.append("command.started", command.id, _facts(command))
     except Conflict as e:
         if e.code != "BUSY":
             raise
+        if before is not None and e.context["lease"] == _start(command):
+            return Running(before)  # its starter lives
         other = str(e.context["owner"])
         if not other.startswith("cmd_"):
             raise Conflict(f"{project.name} is being synced by another process", hint="try again in a moment", code="BUSY") from e
@@ -97,6 +120,64 @@ def start(
         settle(world, project, command, Progress(stdout=0, stderr=0, outcome=Outcome(code=125, ending=Ending.SETUP)))
         raise
     return Running(command, started.input, (*notes, started.note) if started.note else notes)
+
+
+def _met(world: World, project: Project, command: Command) -> Command | None:
+    """Return what is recorded under a command's id if nothing is left to start: it has ended, or its runner is there."""
+    now = recorded(world, command.id)
+    if now is None or now.state is CommandState.PENDING:
+        return None
+    if now.state in OPEN and not world.cluster.advance(project, now.id, wait=0).found:
+        return None  # whoever was to start it died first, or is about to
+    return now
+
+
+def recorded(world: World, id: str) -> Command | None:
+    """Return a command as it is recorded now, None if it is not."""
+    return next((each for each in world.store.find_commands(id) if each.id == id), None)
+
+
+def intend(world: World, project: Project, command: Command, work: Work, *, alone: bool = False) -> None:
+    """Record a command that a job will start: whoever looks finds it, pending. `alone` keeps the work tree for it, as `start` does."""
+    try:
+        with world.store.transaction() as tx:
+            known.still(tx.find_project(project.name), project)
+            if alone:
+                tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
+            tx.put_command(replace(command, state=CommandState.PENDING))
+            tx.put_job(work)
+            tx.append("command.requested", command.id, _facts(command))
+    except Conflict as e:
+        if e.code == "BUSY" and str(e.context["owner"]).startswith("cmd_"):
+            raise busy(project, str(e.context["owner"])) from e
+        raise
+
+
+def withdraw(world: World, command: Command, state: CommandState) -> Command:
+    """End a command that still waits to be started, as cancelled or failed; one that was started stays as it is."""
+    with world.store.transaction() as tx:
+        now = tx.find_command(command.id) or command
+        if now.state is not CommandState.PENDING:
+            return now
+        ended = world.clock.now()
+        now = replace(
+            now,
+            state=state,
+            reason="cancelled" if state is CommandState.CANCELLED else "setup",
+            ended_at=ended,
+            duration_ms=max(0, round((ended - now.created_at).total_seconds() * 1000)),
+        )
+        tx.put_command(now)
+        tx.release(f"workspace:{now.project_id}", now.id)
+        facts = {"project": now.project, "exit_code": None, "reason": now.reason, "duration_ms": now.duration_ms}
+        tx.append(f"command.{state.value}", now.id, facts)
+        if state is CommandState.CANCELLED:
+            tx.drop_job(now.id)
+    return now
+
+
+def _facts(command: Command) -> dict[str, Any]:
+    return {"project": command.project, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent}
 
 
 def busy(project: Project, other: str) -> Conflict:
@@ -135,7 +216,7 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
     return (f"the pod of {project.name} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
 
 
-@operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
+@operation("command.attach", Scope.PROJECTS_READ)
 def follow(
     world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float, own: bool = False
 ) -> tuple[Command, Progress]:
@@ -152,6 +233,14 @@ def follow(
     project = world.store.find_project(command.project)
     if project is None or project.id != command.project_id:
         raise _forgotten(command)
+    if command.state is CommandState.PENDING:  # no runner knows of it yet
+        now = recorded(world, command.id)
+        if now is None:
+            raise _forgotten(command)
+        if now.state is CommandState.PENDING:
+            world.stop.wait(min(wait, 0.2))
+            return now, Progress(stdout=0, stderr=0)
+        return follow(world, now, after=after, wait=wait, own=own)
     progress = world.cluster.advance(project, command.id, after=after, wait=wait)
     if command.kind is CommandKind.AGENT:
         _tell(world, command)
@@ -235,6 +324,8 @@ def _record(
         if now is not None and now.state not in OPEN:
             return now
         if not (progress.found or own):
+            if (job := tx.find_job(command.id)) is not None and job.state in WAITING:
+                return command  # whoever does the job starts it, or goes on to
             try:
                 tx.take(_start(command), owner=world.new_id("own"), seconds=LONG_RUNNING)
             except Conflict:
@@ -357,7 +448,9 @@ def cancel(world: World, command: str, *, wait: float = GRACE + 5.0) -> Command:
 
 
 def ask_to_stop(world: World, command: Command) -> None:
-    """Ask a running command to stop and wait for nothing."""
+    """Ask a running command to stop and wait for nothing; one that still waits to be started never is."""
+    if command.state is CommandState.PENDING and withdraw(world, command, CommandState.CANCELLED).state is CommandState.CANCELLED:
+        return
     project = world.store.find_project(command.project)
     if project is not None:
         world.cluster.stop(project, command.id, "cancelled")

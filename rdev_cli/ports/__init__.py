@@ -115,6 +115,10 @@ class World(Protocol):
         """Return a fresh id of that kind."""
         ...
 
+    def minting(self, seed: str) -> World:
+        """Return the same world with ids that a request's seed gives: the first of a kind is the same one each time, and so on."""
+        ...
+
     def patience(self) -> float:
         """Return how many seconds a multi-step operation waits for another's lease (--timeout)."""
         ...

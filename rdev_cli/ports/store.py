@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
+    from rdev_cli.domain.job import Job, Work
     from rdev_cli.domain.lease import Lease
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
+    from rdev_cli.domain.repeat import Kept
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
@@ -96,8 +98,27 @@ class Writing(Protocol):
         """Keep the marks of these things of a place, by uid, mark with `now` those that have none, and forget those of all others."""
         ...
 
-    def remember(self, key: str, fingerprint: str, answer: str) -> None:
-        """Keep the answer to a request under its idempotency key for 24 h."""
+    def put_job(self, work: Work) -> None:
+        """Insert or replace a job by id, in a project that the caller sees (else NotFound); one that has ended keeps no request."""
+        ...
+
+    def find_job(self, id: str) -> Job | None: ...
+    def drop_job(self, id: str) -> None: ...
+
+    def waiting_jobs(self) -> Sequence[Work]:
+        """Return every job that has not ended, oldest first."""
+        ...
+
+    def recall(self, id: str) -> Kept | None:
+        """Return what is kept of a request under an idempotency key, while it is younger than 24 h."""
+        ...
+
+    def remember(self, kept: Kept) -> None:
+        """Keep a request under its idempotency key for 24 h, or what it was answered."""
+        ...
+
+    def let_go(self, id: str) -> None:
+        """Forget a request, so that its key is free again."""
         ...
 
 
@@ -176,8 +197,22 @@ class Store(Protocol):
         """Return since when things of a place have no record, by uid."""
         ...
 
-    def recall(self, key: str) -> tuple[str, str] | None:
-        """Return (fingerprint, answer) kept under an idempotency key, while it is younger than 24 h."""
+    def find_job(self, id: str) -> Job | None: ...
+
+    def jobs(self, *, before: str = "", limit: int = 100) -> Sequence[Job]:
+        """Return jobs, newest first; with `before`, those with a lesser id. What has ended is kept for 7 days."""
+        ...
+
+    def jobs_wait(self) -> bool:
+        """Say whether any job has not ended, whosever it is."""
+        ...
+
+    def recall(self, id: str) -> Kept | None:
+        """Return what is kept of a request under an idempotency key, while it is younger than 24 h."""
+        ...
+
+    def close(self) -> None:
+        """Close what this thread has open."""
         ...
 
     def check(self) -> Sequence[Check]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
@@ -13,8 +14,9 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import Secret
 from rdev_cli.wiring.rules import SECRET
 
-FIELDS = ("command", "argv", "exit_code", "duration_ms", "code", "error")
+FIELDS = ("request_id", "method", "route", "status", "actor", "loop", "command", "argv", "exit_code", "duration_ms", "code", "error")
 BYTES, FILES = 5 << 20, 2
+_KEY = re.compile("rdev_sk_[a-z0-9]{8}_[0-9a-f]{32}")
 _SECRET_LEAST = 8  # characters: a shorter one would be found in words that have nothing to do with it
 
 
@@ -28,7 +30,7 @@ class _Masked(logging.Filter):
     def _mask(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, repr(Secret(secret)))
-        return text
+        return _KEY.sub(repr(Secret("")), text)
 
     def filter(self, record: logging.LogRecord) -> bool:
         # masked before it is cut: half a secret would not be known any more

@@ -108,6 +108,21 @@ def m007_access(db: Database) -> None:
     db.execute("create index events_by_project on events (project, seq)")
 
 
+@steps()
+def m009_jobs(db: Database) -> None:
+    """What was asked for by somebody who does not wait; and requests under a key, with the seed of the ids that they mint."""
+    db.execute(
+        "create table jobs (id text primary key, operation text not null, project text not null, state text not null, actor text not null,"
+        ' created_at text not null, ended_at text, answer text, error text, request text not null, "grant" text not null) strict'
+    )
+    db.execute("create index jobs_by_state on jobs (state)")
+    db.execute("drop table idempotency")  # nothing was ever written there
+    db.execute(
+        "create table idempotency (id text primary key, fingerprint text not null, seed text not null, state text not null,"
+        " answer text not null, until real not null) strict"
+    )
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command, CommandState
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.event import Event
+    from rdev_cli.domain.job import Job, Work
     from rdev_cli.domain.lease import Lease
     from rdev_cli.domain.operation import Operation, OperationState, StepState
     from rdev_cli.domain.project import Project
+    from rdev_cli.domain.repeat import Kept
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
     from rdev_cli.ports.timing import Clock
 
+KEPT = 86400.0  # seconds that an answer under an idempotency key is kept
 _OPEN_OPERATIONS = ("running", "undo_failed")
 
 
@@ -211,12 +214,48 @@ class SqliteWriting(Leases):
             "insert or ignore into orphans values (?, ?, ?, ?)", [(place, uid, stamp(now.there), stamp(now.here)) for uid in things]
         )
 
-    def remember(self, key: str, fingerprint: str, answer: str) -> None:
+    def put_job(self, work: Work) -> None:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
+        jobs.put(self._connection, self._grant, work)
+
+    def find_job(self, id: str) -> Job | None:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
+        return jobs.find(self._connection, self._grant, id)
+
+    def drop_job(self, id: str) -> None:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
+        jobs.drop(self._connection, self._grant, id)
+
+    def waiting_jobs(self) -> Sequence[Work]:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
+        return jobs.waiting(self._connection, self._grant)
+
+    def recall(self, id: str) -> Kept | None:
+        return _kept(self._connection, id)
+
+    def remember(self, kept: Kept) -> None:
         self._connection.execute("delete from idempotency where until < ?", [self.now()])
-        kept = self._connection.execute("select 1 from idempotency where key = ?", [key]).fetchone()
-        if kept is not None:
-            raise Conflict("another request used this idempotency key", hint="ask again: the first answer is given", code="KEY_USED")
-        self._connection.execute("insert into idempotency values (?, ?, ?, ?)", [key, fingerprint, answer, self.now() + 86400])
+        self._connection.execute(
+            "insert into idempotency values (?, ?, ?, ?, ?, ?) on conflict do update set state = excluded.state, answer = excluded.answer",
+            [kept.id, kept.fingerprint, kept.seed, kept.state.value, kept.answer, self.now() + KEPT],
+        )
+
+    def let_go(self, id: str) -> None:
+        self._connection.execute("delete from idempotency where id = ?", [id])
+
+
+def _kept(connection: sqlite3.Connection, id: str) -> Kept | None:
+    from rdev_cli.domain.repeat import Kept, KeptState  # noqa: PLC0415 -- the rare case
+
+    row = connection.execute(
+        "select id, fingerprint, seed, state, answer from idempotency where id = ? and until >= (julianday('now') - 2440587.5) * 86400.0",
+        [id],
+    ).fetchone()
+    return Kept(id=row[0], fingerprint=row[1], seed=row[2], state=KeptState(row[3]), answer=row[4]) if row else None
 
 
 def _of(subject: str) -> str:
@@ -410,12 +449,25 @@ class SqliteStore:
         with self._database.reading() as connection:
             return _marks(connection, place)
 
-    def recall(self, key: str) -> tuple[str, str] | None:
+    def find_job(self, id: str) -> Job | None:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
         with self._database.reading() as connection:
-            row = connection.execute(
-                "select fingerprint, answer from idempotency where key = ? and until >= (julianday('now') - 2440587.5) * 86400.0", [key]
-            ).fetchone()
-            return (row[0], row[1]) if row else None
+            return jobs.find(connection, self._grant, id)
+
+    def jobs(self, *, before: str = "", limit: int = 100) -> Sequence[Job]:
+        from rdev_cli.adapters.sqlite import jobs  # noqa: PLC0415 -- a short command has none
+
+        with self._database.reading() as connection:
+            return jobs.some(connection, self._grant, before=before, limit=limit)
+
+    def jobs_wait(self) -> bool:
+        with self._database.reading() as connection:
+            return connection.execute("select 1 from jobs where state in ('pending', 'running') limit 1").fetchone() is not None
+
+    def recall(self, id: str) -> Kept | None:
+        with self._database.reading() as connection:
+            return _kept(connection, id)
 
     def close(self) -> None:
         """Close this thread's connection."""

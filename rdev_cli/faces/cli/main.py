@@ -33,6 +33,7 @@ TREE: dict[str, tuple[str, str]] = {
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
+    "serve": ("serve", "Serve projects, commands and agents over HTTP, until it is stopped."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "gc": ("gc", "List what is left over of projects that are gone, and remove it."),
     "doctor": ("doctor", "Look at tools, files, state, journal and isolation, and say what to type about what is wrong."),

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
+        'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
@@ -127,6 +128,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'key list': (),
     'key show': ('key',),
     'key revoke': ('key',),
+    'serve': (),
     'context list': (),
     'context show': ('context',),
     'context view': (),
@@ -155,6 +157,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (
@@ -169,11 +172,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'project status': (),
     'project sync': (
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project adopt': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
@@ -191,6 +196,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -211,6 +217,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -219,6 +226,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'shell': (
@@ -226,11 +234,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'git': (
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'command list': (
@@ -302,6 +312,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'key show': (),
     'key revoke': (
         (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'serve': (
+        (('--host',), '', 'The address to listen at.'),
+        (('--port',), '', 'Its port; 0 takes a free one.'),
+        (('--unix',), '', 'Listen at a socket of this path (0600) instead.'),
+        (('--allow-host',), '', 'One more name that clients may ask for; may be repeated.'),
+        (('--trusted-proxy',), '', 'Whose X-Forwarded-For is believed, and who ends TLS; may be repeated.'),
+        (('--tls-cert',), '', 'The certificate, with its chain.'),
+        (('--tls-key',), '', 'Its key.'),
+        (('--rate',), '', 'How many requests a key may make.'),
+        (('--max-body',), '', 'The largest body of a request.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'context list': (),
     'context show': (),

@@ -1,0 +1,1 @@
+"""What rdev does by the clock, while a server runs."""
