@@ -71,6 +71,8 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("webhook", "list"): ("webhook", "list"),
+    ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
     ("context", "show"): ("context", "show"),
     ("context", "view"): ("context", "view"),
@@ -102,6 +104,8 @@ LISTS = {
     ("credential", "list"),
     ("ps",),
     ("events",),
+    ("webhook", "list"),
+    ("webhook", "deliveries"),
     ("context", "list"),
     ("context", "view"),
     ("context", "test"),
@@ -118,6 +122,7 @@ UNTRIED = {
     ("claude",),
     ("demo",),
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
+    *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
 }
 
 

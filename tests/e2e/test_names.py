@@ -57,6 +57,10 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "DURATION|DATE": (2,),
     "SOURCE": (2, 3),
     "TARGET": (2, 3),
+    "URL": (2,),
+    "EVENT": (2,),
+    "WEBHOOK": (2,),
+    "DELIVERY": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -87,6 +91,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
             ("credential set", "from"),
             ("credential import", "passphrase"),
             ("credential test", "passphrase"),
+            *((f"webhook {verb}", "passphrase") for verb in ("add", "test", "replay", "rotate")),
         )
     },
 }
@@ -110,6 +115,8 @@ GIVEN = {
     "file": "nowhere.env",
     "project": "ok",
     "command": "cmd_00000000000000000000",
+    "webhook": "whk_00000000000000000000",
+    "delivery": "dlv_00000000000000000000",
     "name": "local",
     "prompt": "do it",
     "line": "touch P",
