@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
+"""Writes docs/cli.md, docs/http.md, docs/openapi.json, docs/errors.md, man pages, the words of completion and the schemas from the code; `--check` only compares, and says what differs."""
 
 import ast
 import difflib
@@ -16,10 +16,11 @@ sys.path.insert(0, str(ROOT))
 
 import manpages  # noqa: E402 -- beside this file
 import schemas  # noqa: E402 -- beside this file
+import wire  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
-from rdev_cli.ops.ledger import LEDGER  # noqa: E402
+from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
 from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
@@ -52,6 +53,18 @@ EXIT_CODES = (
 
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
+    "ADDRESS_IN_USE": "another process listens where the server was to",
+    "FOREIGN_ORIGIN": "over HTTP: a page of another site asked",
+    "MISDIRECTED": "over HTTP: the server was asked for by a name that it does not know; `--allow-host` gives it one",
+    "NOT_ENCRYPTED": "a key could be read on its way to this server: it needs a certificate, or a proxy that ends TLS",
+    "NOT_PLAIN": "over HTTP: a body came with a content-encoding",
+    "NOT_READY": "over HTTP: the state or a provider cannot be used; `context.checks` names it",
+    "NO_KEY": "a server that can be reached from elsewhere needs a key that opens it",
+    "SILENT": "something that a server stands on did not answer in time",
+    "TOO_MANY_REQUESTS": "over HTTP: the limit of requests a minute is reached; `Retry-After` says when there is room",
+    "BAD_REQUEST": "over HTTP: the body is no JSON",
+    "METHOD_NOT_ALLOWED": "over HTTP: the path is there, but not by this method; `Allow` has those that are",
+    "TOO_LARGE": "over HTTP: a file or a body has more bytes than are taken at once",
     "IMAGE_PULL": "the cluster cannot get the pods' image; why stands in the message",
     "ISOLATION_UNKNOWN": "the image has nothing to measure a pod's network with",
     "ISOLATION_WEAKER": "a pod reaches what its network policy closes, so no project is made; `context set --allow-weaker` accepts it",
@@ -85,6 +98,11 @@ MEANINGS = {
     "INVALID": "the request does not make sense; `context.field` names the part",
     "INVALID_NAME": "a name breaks the one name rule: 1 to 40 of a-z, 0-9 and `-`, a letter first, no `-` at the end",
     "IN_THE_WAY": "something else stands where a file or a folder of a copy belongs; it was left alone",
+    "IP_NOT_ALLOWED": "the key is for other addresses than the one that it came from",
+    "KEY_EXPIRED": "the key's time is over",
+    "KEY_REVOKED": "the key was revoked, or is gone",
+    "UNAUTHORIZED": "no key was shown, or one that nobody made",
+    "WIDER_KEY": "a key would make one that allows more than itself; `context.field` names the part",
     "KEY_USED": "another request was made under this idempotency key; its answer stands",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
     "LOG": "rdev's own log cannot be written there",
@@ -129,7 +147,7 @@ MEANINGS = {
     "CLUSTER_UNREACHABLE": "the API server does not answer, not in time, or with something else; `context.sent` says whether the request may have arrived",
     "EXISTS": "an object of that name is in the cluster already",
     "EXPIRED": "the cluster forgot what happened since the version that was named",
-    "FORBIDDEN": "this login may not do that; `context` has verb, resource and namespace",
+    "FORBIDDEN": "this login or this key may not do that; `context` has verb, resource and namespace, or the scope that it takes",
     "NO_CLUSTER": "the kubeconfig, or the context in it, is not there",
     "NO_NAMESPACE": "the cluster has no namespace of that name",
     "PLUGIN_FAILED": "the kubeconfig's login plugin gave no login, or not within 30 seconds",
@@ -142,6 +160,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
     "--subject": "project",
@@ -154,6 +173,7 @@ VALUES = {
     "FILE": "files",
     "FILE|-": "files",
     "FORMAT": f"|{'|'.join(face.FORMATS)}",
+    "KEY": "key",
     "NAME=PATH": "files",
     "PATH": "files",
     "PROJECT": "project",
@@ -373,6 +393,9 @@ def main_(check: bool) -> int:  # noqa: FBT001
     wrong = unexplained()
     made = {"docs/cli.md": cli(), "docs/errors.md": errors_(), "rdev_cli/faces/cli/words.py": words(), **man()}
     made |= {f"{SCHEMAS}/{name}.json": json.dumps(one, indent=2, sort_keys=True) + "\n" for name, one in schemas.schemas().items()}
+    document = wire.document()
+    made["docs/http.md"] = f"{NOTE}\n{wire.page(document)}"
+    made["docs/openapi.json"] = json.dumps({**document, "info": {**document["info"], "version": ""}}, indent=1, sort_keys=True) + "\n"
     for name, text in made.items():
         path = ROOT / name
         old = path.read_text() if path.exists() else ""

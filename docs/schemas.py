@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from rdev_cli.domain.access import Key, KeyCreated
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandState
@@ -26,6 +27,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
@@ -55,9 +57,13 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "event-list": (Page[Event], "rdev events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "key": (Key, "a key without its secret: rdev key show -o json, rdev key revoke -o json"),
+    "key-created": (KeyCreated, "a new key, the one time that it is shown: rdev key create -o json"),
+    "key-list": (Sequence[Key], "rdev key list -o json"),
     "orphan": (Orphan, "a thing in a place that no record is about"),
     "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
     "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
+    "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
@@ -142,6 +148,22 @@ class CredentialMoved(TypedDict):
     """Where a credential is kept, or was."""
 
     place: str
+
+
+class KeyNamed(TypedDict):
+    """Which key it is, for whoever has it."""
+
+    name: str
+    prefix: str
+
+
+class KeyMade(KeyNamed):
+    """What a new key allows; without projects all, without networks from anywhere."""
+
+    scopes: list[str]
+    projects: list[str]
+    cidrs: list[str]
+    expires_at: str | None
 
 
 class NotWhole(TypedDict):
@@ -269,6 +291,8 @@ EVENTS: dict[str, Any] = {
     "project.synced": ProjectSynced,
     "credential.set": CredentialMoved,
     "credential.removed": CredentialMoved,
+    "key.created": KeyMade,
+    "key.revoked": KeyNamed,
     "project.undone": ProjectNamed,
     "project.undo_failed": NotWhole,
     "project.delete_requested": ProjectNamed,

@@ -2,12 +2,13 @@
 
 import json
 import re
-from base64 import b64encode
+import types
+from base64 import b64decode, b64encode
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 # What JSON may hold as it is, but a terminal obeys: DEL and C1, and what hides or turns text. Escaped, it is the same document.
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
@@ -93,3 +94,28 @@ def to_json(value: Any) -> str:
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     # outside of strings JSON has none of these
     return _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def value(hint: Any, data: Any) -> Any:
+    """Return the domain value of a type that `plain` made this data of."""
+    origin, given = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return None if data is None else value(next(one for one in given if one is not type(None)), data)
+    if origin is tuple:
+        return tuple(value(given[0], each) for each in data)
+    if is_dataclass(hint) and isinstance(hint, type):
+        hints = get_type_hints(hint)
+        return hint(
+            **{f.name: value(hints[f.name], _cell(data, f.name)) for f in fields(hint) if f.name in data or f"{f.name}_b64" in data}
+        )
+    if hint is datetime:
+        return moment(data)
+    return hint(data) if isinstance(hint, type) and issubclass(hint, Enum) else data
+
+
+def _cell(data: Any, name: str) -> Any:
+    if name in data:
+        return data[name]
+    found = data[f"{name}_b64"]
+    decoded = [b64decode(each).decode("utf-8", "surrogateescape") for each in (found if isinstance(found, list) else [found])]
+    return decoded if isinstance(found, list) else decoded[0]

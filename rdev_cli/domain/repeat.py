@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from rdev_cli.domain.codec import moment, stamp
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.domain.values import shown
+from rdev_cli.domain.values import new_id, shown
 
 _KEY = re.compile("[!-~]{1,255}")
 
@@ -38,3 +40,16 @@ def key(text: str) -> str:
             field="idempotency-key",
         )
     return text
+
+
+def seed(now: datetime, randomness: str) -> str:
+    """Return what the ids of a request are made from: when it was first made, and something that nobody else has."""
+    return f"{stamp(now)} {randomness}"
+
+
+def minted(seed: str, prefix: str, number: int) -> str:
+    """Return the id of a request's `number`th new thing of a kind: the same one whenever it is made again."""
+    from hashlib import sha256  # noqa: PLC0415 -- only a request under a key needs it
+
+    drawn = sha256(f"{seed} {prefix} {number}".encode()).digest()
+    return new_id(prefix, moment(seed.partition(" ")[0]), int.from_bytes(drawn[:8], "big"))

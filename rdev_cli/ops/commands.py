@@ -216,7 +216,7 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
     return (f"the pod of {project.name} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
 
 
-@operation("command.attach", Scope.PROJECTS_READ, Pace.LONG)
+@operation("command.attach", Scope.PROJECTS_READ)
 def follow(
     world: World, command: Command, *, after: tuple[int, int] = (-1, -1), wait: float, own: bool = False
 ) -> tuple[Command, Progress]:

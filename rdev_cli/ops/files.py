@@ -10,7 +10,7 @@ from rdev_cli.domain.errors import Cancelled, Conflict, Denied, Failed, Invalid,
 from rdev_cli.domain.files import Copied, CopySpec, Left, Skipped, Tally, bounded
 from rdev_cli.domain.values import shown
 from rdev_cli.ops import commands, known
-from rdev_cli.ops.ledger import Pace, Scope, operation
+from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ops.receiving import TELL, Receiver
 from rdev_cli.ops.sending import TAKE, Answers, Sender
 from rdev_cli.ports.timing import LONG_RUNNING
@@ -41,7 +41,7 @@ class Copy:
     notes: tuple[str, ...] = ()
 
 
-@operation("file.copy", Scope.PROJECTS_EXECUTE, Pace.LONG)
+@operation("file.copy", Scope.PROJECTS_EXECUTE)
 def copy(world: World, spec: CopySpec, tally: Tally | None = None) -> Copy:
     """Copy files and folders out of a project's pod, or into it.
 

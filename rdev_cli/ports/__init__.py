@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.access import Grant
     from rdev_cli.domain.report import Check, Context, Setting
+    from rdev_cli.domain.serving import InstallSpec
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
@@ -26,6 +27,10 @@ class Shelf(Protocol):
 
     def skeleton(self, values: Mapping[str, str]) -> Mapping[str, tuple[bytes, bool]]:
         """Return the rendered skeleton: path -> (content, executable). The same values give the same bytes."""
+        ...
+
+    def manifests(self, spec: InstallSpec) -> str:
+        """Return the shipped manifests of `rdev serve` as YAML, with what was chosen in its places."""
         ...
 
     def kinds(self) -> Sequence[str]:
@@ -120,6 +125,10 @@ class World(Protocol):
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
+        ...
+
+    def minting(self, seed: str) -> World:
+        """Return the same world with ids that a request's seed gives: the first of a kind is the same one each time, and so on."""
         ...
 
     def patience(self) -> float:

@@ -323,6 +323,24 @@ class Services:
             twin.__dict__.update(settings=BoundSettings(self.root.settings), vaults=Closed(), premises=Closed())
         return twin
 
+    def minting(self, seed: str) -> "Services":
+        from collections import Counter
+
+        from rdev_cli.domain.repeat import minted
+
+        for shared in ("store", "cluster"):
+            getattr(self, shared)  # what a command is started and followed by is one
+        twin, made = copy.copy(self), Counter[str]()
+
+        def new_id(prefix: str) -> str:
+            if prefix == "own":  # whoever holds a lease is one process, never a repeat of another
+                return self.new_id(prefix)
+            made[prefix] += 1
+            return minted(seed, prefix, made[prefix])
+
+        twin.__dict__["new_id"] = new_id
+        return twin
+
     def close(self) -> None:
         """Close what is open."""
         for name in ("store", "api"):

@@ -1,13 +1,16 @@
 """What a server is told, and the world it serves: one context, no caller's environment, nobody to ask, and how its providers stand."""
 
+import contextlib
 import ipaddress
 import logging
+import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from logging.handlers import QueueHandler
 
 from rdev_cli.domain.access import network
 from rdev_cli.domain.errors import Invalid, RdevError, Unavailable
@@ -24,6 +27,7 @@ ADMIN_KEY = "RDEV_ADMIN_KEY"
 _HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?")
 _SIZE = re.compile(r"([1-9][0-9]{0,6})(Ki|Mi)?")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/min")
+_LINES = 10_000  # of the log, that nobody has written yet
 _MOST = 1 << 30  # bytes of a body: it is held in memory while a request is read
 
 
@@ -113,10 +117,32 @@ def path(text: str | None, field: str) -> str:
     return text or ""
 
 
-def log_all(*, file: str, json_lines: bool) -> None:
-    """Send the log to stderr, and to a file if one was named: a server tells every request."""
+def log_all(*, file: str, json_lines: bool) -> Callable[[], None]:
+    """Send the log to stderr, and to a file if one was named: a server tells every request. Return what ends it.
+
+    A thread of its own writes it, so that nobody who stops reading the log stops the server; what is too much is left out.
+    """
     set_up(verbose=True, file=file, json_lines=json_lines)
+    lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_LINES)
+    handlers = list(log().handlers)
+
+    def write() -> None:
+        while (record := lines.get()) is not None:
+            for handler in handlers:
+                handler.handle(record)
+
+    writer = threading.Thread(target=write, name="log", daemon=True)
+    log().handlers[:] = [QueueHandler(lines)]
     log().setLevel(logging.INFO)
+    writer.start()
+
+    def over() -> None:
+        with contextlib.suppress(queue.Full):
+            lines.put_nowait(None)
+            writer.join(1)
+        log().handlers[:] = handlers
+
+    return over
 
 
 def serving(environ: Mapping[str, str], flags: Mapping[str, str]) -> tuple[Services, Secret | None]:
@@ -169,7 +195,7 @@ class Health:
             except Exception as e:  # noqa: BLE001 -- a loop's body: what a probe meets is what it found
                 error = RdevError(f"{type(e).__name__}: {e}")
             finally:
-                self._world.store.close()  # type: ignore[attr-defined]
+                self._world.store.close()
             results[name] = error, time.monotonic() - began
 
         end = time.monotonic() + self._limit

@@ -101,3 +101,55 @@ def _compare(
     else:
         for one, two in zip(first, second, strict=True):
             yield from _compare(one, two, roots, at, given, seen)
+
+
+def unserved(old: Schema, new: Schema) -> list[str]:
+    """Return every breaking change between two OpenAPI documents, for whoever calls."""
+    return list(_routes(old, new))
+
+
+def _routes(old: Schema, new: Schema) -> Iterator[str]:
+    for path, below in old["paths"].items():
+        for method, was in below.items():
+            here, now = f"{method.upper()} {path}", new["paths"].get(path, {}).get(method)
+            if now is None:
+                yield f"{here} is gone"
+                continue
+            for word in ("operationId", "x-scope", "x-pace"):
+                if was.get(word) != now.get(word):
+                    yield f"{here}: {word} was {was.get(word)} and is {now.get(word)}"
+            yield from (f"{here}: {words}" for words in _asked(was, now, (old, new)))
+            yield from (f"{here}: {words}" for words in _answered(was, now, (old, new)))
+
+
+def _asked(was: Schema, now: Schema, roots: tuple[Schema, Schema]) -> Iterator[str]:
+    had, has = ({(one["in"], one["name"]): one for one in operation.get("parameters", ())} for operation in (was, now))
+    for where, name in sorted(set(had) - set(has)):
+        yield f"the {where} parameter {name} is gone"
+    for (where, name), one in sorted(has.items()):
+        if one.get("required") and not had.get((where, name), {}).get("required"):
+            yield f"the {where} parameter {name} must be given now"
+    for key in sorted(set(had) & set(has)):
+        yield from _compare(had[key]["schema"], has[key]["schema"], roots, key[1], True, frozenset())
+    body, takes = was.get("requestBody"), now.get("requestBody")
+    if takes and takes.get("required") and not (body and body.get("required")):
+        yield "a body must be given now"
+    yield from _contents((body or {}).get("content", {}), (takes or {}).get("content", {}), roots, "the body", given=True)
+
+
+def _answered(was: Schema, now: Schema, roots: tuple[Schema, Schema]) -> Iterator[str]:
+    for status, response in was["responses"].items():
+        found = now["responses"].get(status)
+        if found is None:
+            yield f"the answer {status} is gone"
+        else:
+            first, second = _resolved(response, roots[0]), _resolved(found, roots[1])
+            yield from _contents(first.get("content", {}), second.get("content", {}), roots, status, given=False)
+
+
+def _contents(was: Schema, now: Schema, roots: tuple[Schema, Schema], at: str, *, given: bool) -> Iterator[str]:
+    for media, content in was.items():
+        if media not in now:
+            yield f"{at}: {media} is gone"
+        else:
+            yield from _compare(content["schema"], now[media]["schema"], roots, at, given, frozenset())

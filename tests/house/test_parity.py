@@ -4,15 +4,29 @@ import importlib
 import inspect
 import pkgutil
 
+import pytest
 import typer
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 import rdev_cli.faces.cli as cli_package
 from rdev_cli.faces.cli.face import DOES, EXITS
 from rdev_cli.faces.cli.main import TREE, root
-from rdev_cli.ops.ledger import LEDGER
+from rdev_cli.faces.http.app import PUBLIC, create_app
+from rdev_cli.faces.http.face import SERVED, STATUSES, Guarded, Routes
+from rdev_cli.ops.ledger import LEDGER, Pace
+from rdev_cli.wiring.services import Services
 
 # operations that the command line does not serve, each with its reason
 NO_COMMAND: dict[str, str] = {}
+
+# operations that HTTP does not serve, each with its reason
+NO_ROUTE = {
+    "installation.remove": "it removes the ground that the server stands on; its owner types it",
+    "context.use": "which context is the current one is a setting of the owner's command line; a server works in one",
+    "context.set": "settings name files and programs of the server's machine, which are its owner's to choose",
+    "context.remove": "as context.set; and the server's own context cannot go while it works there",
+}
 
 # root lines that are not their operation's own, each with its reason
 OTHER_WORDS = {"claude": "the operation runs any agent, this command runs one"}
@@ -44,6 +58,43 @@ def test_every_operation_has_a_command_that_is_there() -> None:
 
 def test_two_operations_do_not_share_a_command() -> None:
     assert len(set(DOES.values())) == len(DOES)
+
+
+def _app(*more: Routes) -> FastAPI:
+    return create_app(Services(environ={"HOME": "/nowhere"}), lambda key, address: None, more=more)  # type: ignore[arg-type, return-value]
+
+
+def test_every_operation_has_a_route_that_is_there() -> None:
+    there = {f"{method} {route.path}" for route in _app().routes for method in route.methods}  # type: ignore[attr-defined]
+    assert set(SERVED) | set(NO_ROUTE) == set(LEDGER)
+    assert not set(SERVED) & set(NO_ROUTE)
+    assert {path for paths in SERVED.values() for path in paths} <= there
+
+
+def test_a_route_carries_the_name_the_words_and_the_scope_of_its_operation() -> None:
+    for below in _app().openapi()["paths"].values():
+        for told in below.values():
+            noun, verb = told["operationId"].split(".")[:2]
+            entry = LEDGER[f"{noun}.{verb}"]
+            assert (told["summary"], told["x-scope"]) == (entry.summary, entry.scope.value)
+            assert told["security"] == [{"key": []}, {"bearer": []}]
+            if told["operationId"] == entry.name:
+                assert told["x-pace"] == entry.pace.value
+            assert ("202" in told["responses"]) == (told["x-pace"] == Pace.LONG.value)
+
+
+def test_every_route_asks_for_a_scope_or_is_public() -> None:
+    for route in _app().routes:
+        if isinstance(route, Guarded):
+            assert route.scope
+            assert route.path not in PUBLIC
+        else:
+            assert route.path in PUBLIC  # type: ignore[attr-defined]
+
+
+def test_a_server_with_a_route_that_asks_for_nothing_does_not_start() -> None:
+    with pytest.raises(TypeError, match="asks for no scope"):
+        _app([APIRoute("/open", lambda: None, methods=["GET"])])
 
 
 def test_an_operation_is_named_noun_verb_and_its_first_line_is_one_sentence() -> None:
@@ -102,5 +153,5 @@ def test_every_option_has_its_twin_in_the_environment() -> None:
 def test_every_error_has_an_exit_code() -> None:
     errors = importlib.import_module("rdev_cli.domain.errors")
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.RdevError)}
-    assert kinds == set(EXITS)
+    assert kinds == set(EXITS) == set(STATUSES)
     assert len(set(EXITS.values())) == len(EXITS)

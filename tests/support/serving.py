@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import os
 import re
 import select
 import socket
 import subprocess
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,8 +19,14 @@ ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 class Server:
     """One `rdev serve` that listens."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str) -> None:
-        self.process, self.url = process, url
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: int) -> None:
+        self.process, self._log = process, log
+        weakref.finalize(self, os.close, log)
+        self.at(url)
+
+    def at(self, url: str) -> None:
+        """Note where it is."""
+        self.url = url
         match = re.search(r"://(.*):([0-9]+)$", url)
         self.host, self.port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
 
@@ -45,6 +54,10 @@ class Server:
         with socket.create_connection((self.host, self.port), timeout=seconds) as to:
             to.sendall(data)
             return drained(to, seconds)
+
+    def said(self) -> str:
+        """Return what it has written on stderr so far."""
+        return os.pread(self._log, 1 << 24, 0).decode(errors="replace")
 
     def stop(self, number: int = 15) -> int:
         """Send a signal and return the exit code."""
@@ -77,17 +90,20 @@ def start(
     spawn: Callable[..., "subprocess.Popen[bytes]"], *args: str, env: Mapping[str, str | None] | None = None, **options: Any
 ) -> Server:
     """Start `rdev serve` on a free port with the first key ADMIN, and return it once it listens and is ready."""
-    process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, **options)
-    return Server(process, first_line(process))
+    log, path = tempfile.mkstemp()  # a pipe that nobody reads would fill
+    os.unlink(path)
+    process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, stderr=log, **options)
+    server = Server(process, "", log)
+    server.at(first_line(server))
+    return server
 
 
-def first_line(process: "subprocess.Popen[bytes]", seconds: float = 60) -> str:
+def first_line(server: Server, seconds: float = 60) -> str:
     """Return the URL that a server prints when it listens; what it said instead is in the error."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    line = process.stdout.readline().decode().strip() if ready else ""
+    assert server.process.stdout is not None
+    ready, _, _ = select.select([server.process.stdout], [], [], seconds)
+    line = server.process.stdout.readline().decode().strip() if ready else ""
     if not line:
-        process.kill()
-        said = process.stderr.read() if process.stderr is not None else b""
-        raise AssertionError(f"the server did not start: {said.decode(errors='replace')}")
+        server.process.kill()
+        raise AssertionError(f"the server did not start: {server.said()}")
     return line

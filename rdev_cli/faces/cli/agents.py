@@ -7,7 +7,7 @@ import typer
 from rdev_cli.domain.agent import LATEST
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Repeat, Some, one
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Resume, Tools, run
 from rdev_cli.faces.cli.face import Placed, checked, does, duration, hand, noun
 from rdev_cli.faces.cli.show import show
@@ -37,11 +37,12 @@ def run_(
     no_network: Offline = False,
     no_wait: Detached = False,
     passphrase_file: PassphraseFile = None,
+    idempotency_key: Repeat = None,
 ) -> None:
     hand(ctx).options["passphrase_file"] = passphrase_file
     run(
         ctx, agent or "", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""), commit=not no_commit,
-        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
+        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait, key=idempotency_key,
     )  # fmt: skip
 
 

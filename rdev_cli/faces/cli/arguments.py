@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.faces.cli.face import Misused, hand
+from rdev_cli.domain.repeat import key
+from rdev_cli.faces.cli.face import Misused, checked, hand
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The project.", show_default=False)]
 Some = Annotated[
@@ -15,6 +16,13 @@ Patience = Annotated[
     str | None, typer.Option("--timeout", metavar="DURATION", help="Stop waiting for its end after so long; the command goes on.")
 ]
 Offline = Annotated[bool, typer.Option("--no-network", help="Without any network.")]
+Repeat = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", metavar="KEY", help="Do it once: the same again under this key, within 24h, tells what the first did.",
+        callback=checked(key),
+    ),
+]  # fmt: skip
 Detached = Annotated[bool, typer.Option("--no-wait", help="Start it, print its id and leave; rdev command attach ID follows it.")]
 
 

@@ -9,7 +9,7 @@ import typer
 from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Repeat, Some, one
 from rdev_cli.faces.cli.face import Misused, Placed, duration, hand, noun, read, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.faces.cli.working import look
@@ -49,11 +49,12 @@ def claude(
     no_network: Offline = False,
     no_wait: Detached = False,
     passphrase_file: PassphraseFile = None,
+    idempotency_key: Repeat = None,
 ) -> None:
     hand(ctx).options["passphrase_file"] = passphrase_file
     run(
         ctx, "claude", project, prompt, model=model, tools=tools, resume=conversation or (LATEST if resume else ""), commit=not no_commit,
-        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait,
+        limit=duration(timeout, "timeout"), network=not no_network, wait=not no_wait, key=idempotency_key,
     )  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def run(
     limit: int,
     network: bool,
     wait: bool,
+    key: str | None,
 ) -> None:
     """Run an agent and follow it to its end, or open its screen; raise if it went wrong."""
     here = hand(ctx)
@@ -89,10 +91,12 @@ def run(
         project=project, prompt=prompt or "", agent=agent, model=model, tools=tuple(t for t in tools.split(",") if t), resume=resume,
         terminal=size, timeout_seconds=limit, commit=commit, network=network,
     )  # fmt: skip
-    running = agents.run(world, spec)
+    from rdev_cli.faces.cli.once import started  # noqa: PLC0415 -- with the work, not with help
+
+    running, own = started(world, key, agents.run, spec, lambda there: agents.run(there, spec))
     for note in running.notes:
         say(f"note: {note}")
-    if size is not None:
+    if size is not None and own:
         from rdev_cli.faces.cli.working import screen  # noqa: PLC0415
 
         screen(here, running, commit=commit)
@@ -101,7 +105,7 @@ def run(
     else:
         if here.human:
             say(f"{running.command.id} works on {project}; rdev command cancel {running.command.id} ends it")
-        look(ctx, here, running.command)
+        look(ctx, here, running.command, own=own)
 
 
 def _asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ import typer
 
 from rdev_cli.domain.command import CommandKind
 from rdev_cli.domain.errors import Invalid
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Repeat, Some, one
 from rdev_cli.faces.cli.face import Misused, Tailed, does, duration, hand, noun, say
 from rdev_cli.faces.cli.running import run
 from rdev_cli.ops import commands
@@ -26,6 +26,7 @@ def exec_(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
+    idempotency_key: Repeat = None,
 ) -> None:
     here = hand(ctx)
     if terminal and no_wait:
@@ -37,7 +38,7 @@ def exec_(
     project = one(ctx, project)
     code = run(
         ctx, here, project=project, kind=CommandKind.EXEC, argv=tuple(here.tail), stdin=stdin or terminal, terminal=terminal,
-        limit=limit, network=not no_network, wait=not no_wait,
+        limit=limit, network=not no_network, wait=not no_wait, key=idempotency_key,
     )  # fmt: skip
     if here.human and (hint := _meant(project, here.tail, code, alone=not (stdin or no_wait))):
         say(f"hint:  {hint}")

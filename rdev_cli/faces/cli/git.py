@@ -3,7 +3,7 @@
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.arguments import Detached, Limit, Some, one
+from rdev_cli.faces.cli.arguments import Detached, Limit, Repeat, Some, one
 from rdev_cli.faces.cli.face import Misused, Tailed, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
@@ -11,7 +11,7 @@ app = noun("")
 
 
 @app.command("git", cls=Tailed, help="Run git in a project's work tree, in its pod.", epilog="rdev git shop -- log --oneline")
-def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait: Detached = False) -> None:
+def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait: Detached = False, idempotency_key: Repeat = None) -> None:
     here = hand(ctx)
     here.remote = True
     if not here.tail:
@@ -25,6 +25,7 @@ def git(ctx: typer.Context, project: Some = None, timeout: Limit = None, no_wait
             kind=CommandKind.GIT,
             argv=("git", "--no-pager", *here.tail),
             limit=limit,
+            key=idempotency_key,
             wait=not no_wait,
         )
     )

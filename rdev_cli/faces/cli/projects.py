@@ -4,11 +4,18 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.faces.cli.arguments import Name, Some, one
+from rdev_cli.domain.codec import plain
+from rdev_cli.domain.project import Project, ProjectSpec
+from rdev_cli.domain.standing import ProjectSync
+from rdev_cli.faces.cli.arguments import Name, Repeat, Some, one
 from rdev_cli.faces.cli.face import Placed, confirm, does, duration, hand, noun, say
+from rdev_cli.faces.cli.once import told
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import projects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rdev_cli.ports import World
 
 app = noun("Projects: a record, a repository and a pod under one name.")
 
@@ -30,6 +37,7 @@ def create(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="That agent's model.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     timeout: Wait = None,
+    idempotency_key: Repeat = None,
 ) -> None:
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
@@ -42,7 +50,7 @@ def create(
         return
     here.standing = f"{project} may be half made: rdev project create {project} goes on, rdev project delete {project} clears it"
     before = world.store.find_project(project)
-    made = projects.create(world, spec)
+    made = told(world, idempotency_key, projects.create, plain(spec), Project, lambda there: projects.create(there, spec))
     if here.human and (before is None or before.id != made.id or before.state is not made.state):
         say(f"created {made.name}; clone it: git clone {made.repository}")
     show(ctx, made)
@@ -79,10 +87,12 @@ def status(ctx: typer.Context, project: Some = None) -> None:
 
 
 @does(app, "sync", projects.sync)
-def sync(ctx: typer.Context, project: Some = None, timeout: Wait = None) -> None:
+def sync(ctx: typer.Context, project: Some = None, timeout: Wait = None, idempotency_key: Repeat = None) -> None:
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
-    show(ctx, projects.sync(here.world(), one(ctx, project)))
+    chosen = one(ctx, project)
+    asked = {"project": chosen}
+    show(ctx, told(here.world(), idempotency_key, projects.sync, asked, ProjectSync, lambda there: projects.sync(there, chosen)))
 
 
 @does(app, "adopt", projects.adopt, epilog="rdev project list --all · rdev project adopt shop · rdev project adopt rdev-shop-1a2b3c4d")
@@ -92,17 +102,22 @@ def adopt(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     timeout: Wait = None,
+    idempotency_key: Repeat = None,
 ) -> None:
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
     world = here.world()
-    plan = projects.plan_adopt(world, project)
     if dry_run:
-        show(ctx, plan)
+        show(ctx, projects.plan_adopt(world, project))
         return
-    confirm(ctx, f"{plan.would[:1].upper()}{plan.would[1:]}, into context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
-    here.standing = f"{plan.project} may be half taken over: rdev project adopt {plan.project} goes on"
-    made = projects.adopt(world, project)
+
+    def act(there: "World") -> Project:
+        plan = projects.plan_adopt(there, project)
+        confirm(ctx, f"{plan.would[:1].upper()}{plan.would[1:]}, into context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
+        here.standing = f"{plan.project} may be half taken over: rdev project adopt {plan.project} goes on"
+        return projects.adopt(there, project)
+
+    made = told(world, idempotency_key, projects.adopt, {"project": project}, Project, act)
     if here.human:
         say(f"{made.name} is a project here; clone it: git clone {made.repository}")
     show(ctx, made)

@@ -40,9 +40,14 @@ def run(
     limit: int = 0,
     network: bool = True,
     wait: bool = True,
+    key: str | None = None,
 ) -> int:
-    """Run a command to its end, its bytes exact and its exit code its own; with `wait` off say its id and leave."""
+    """Run a command to its end, its bytes exact and its exit code its own; with `wait` off say its id and leave.
+
+    Under an idempotency key it is run once: a repeat follows that one, from its first byte on.
+    """
     from rdev_cli.faces.cli import live  # noqa: PLC0415 -- with the work, not with help
+    from rdev_cli.faces.cli.once import started  # noqa: PLC0415
 
     here.remote = True
     world = here.world()
@@ -55,7 +60,7 @@ def run(
         timeout_seconds=limit,
         network=network,
     )
-    running = commands.run(world, spec)
+    running, own = started(world, key, commands.run, spec, lambda there: commands.run(there, spec))
     command = running.command
     for note in running.notes:
         say(f"note: {note}")
@@ -69,7 +74,7 @@ def run(
     try:
         if running.input is not None:
             live.Feed(running.input)
-        command = live.follow(here, world, command, streams)
+        command = live.follow(here, world, command, streams, own=own)
     finally:
         if screen is not None:
             screen.restore()

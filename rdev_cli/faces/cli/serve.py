@@ -84,7 +84,7 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     here = hand(ctx)
     with_key = permitted(spec, world, admin)
     opened = listen(spec)
-    log_all(file=str(here.options.get("log_file") or ""), json_lines=here.options.get("log_format") == "json")
+    logged = log_all(file=str(here.options.get("log_file") or ""), json_lines=here.options.get("log_format") == "json")
     stop, health, door = Stop(), Health(world), Door(world, admin)
     clock = Clockwork(world, loops(world, health, door.used, stop), stop, close=world.store.close)
     metrics = Metrics(world, health=health.standing, loops=clock.loops)
@@ -106,4 +106,5 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     left = serving.run(ready=ready, signalled=lambda: here.signal != 0)
     clock.join(LAST)
     note_used(world, door.used)
+    logged()
     return left

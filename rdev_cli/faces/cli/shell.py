@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rdev_cli.domain.command import CommandKind
-from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Some, last
+from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, Repeat, Some, last
 from rdev_cli.faces.cli.face import Worded, duration, hand, noun
 from rdev_cli.faces.cli.running import run
 
@@ -21,6 +21,7 @@ def shell(
     timeout: Limit = None,
     no_network: Offline = False,
     no_wait: Detached = False,
+    idempotency_key: Repeat = None,
 ) -> None:
     here = hand(ctx)
     here.remote = True
@@ -28,6 +29,6 @@ def shell(
     raise typer.Exit(
         run(
             ctx, here, project=project, kind=CommandKind.SHELL, argv=("sh", "-c", line), stdin=stdin, limit=duration(timeout, "timeout"),
-            network=not no_network, wait=not no_wait,
+            network=not no_network, wait=not no_wait, key=idempotency_key,
         )
     )  # fmt: skip

@@ -12,6 +12,7 @@ from rdev_cli.faces.cli.face import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rdev_cli.domain.access import Key
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
@@ -188,6 +189,25 @@ def _delivery(value: Delivery) -> Pairs:
     ]  # fmt: skip
 
 
+def _key(value: Key) -> Pairs:
+    return [
+        ("id", value.id), ("name", value.name), ("begins with", f"rdev_sk_{value.prefix}_"), ("state", _stands(value)),
+        ("scopes", ", ".join(value.scopes)), ("projects", ", ".join(value.projects) or "all"), ("from", ", ".join(value.cidrs) or "anywhere"),
+        ("created", f"{ago(value.created_at)} by {value.created_by}"), ("expires", _until(value)),
+        ("last used", ago(value.last_used_at) if value.last_used_at else "never"),
+        ("revoked", ago(value.revoked_at) if value.revoked_at else ""),
+    ]  # fmt: skip
+
+
+def _stands(key: Key) -> str:
+    over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return "revoked" if key.revoked_at else "expired" if over else "in force"
+
+
+def _until(key: Key) -> str:
+    return key.expires_at.astimezone().strftime("%Y-%m-%d %H:%M") if key.expires_at else "never"
+
+
 def _whose(value: Any) -> str:
     words = {"here": "this context's", "context": "another context's", "nobody": "of this installation, without a record"}
     return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
@@ -206,6 +226,7 @@ def _copied(value: Copied) -> Pairs:
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
     "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
+    "Key": _key,
 }  # fmt: skip
 
 
@@ -299,6 +320,18 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("TRIES", False, lambda d: str(len(d.attempts))),
         ("WEBHOOK", True, lambda d: d.webhook),
         ("LAST", False, lambda d: (d.attempts[-1].error or str(d.attempts[-1].status)) if d.attempts else "-"),
+    ),
+    "Key": (
+        ("ID", False, lambda k: k.id),
+        ("NAME", False, lambda k: k.name),
+        ("STATE", False, _stands),
+        ("SCOPES", False, lambda k: ",".join(k.scopes)),
+        ("PROJECTS", False, lambda k: ",".join(k.projects) or "all"),
+        ("EXPIRES", False, _until),
+        ("USED", False, lambda k: ago(k.last_used_at) if k.last_used_at else "never"),
+        ("PREFIX", True, lambda k: k.prefix),
+        ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
+        ("BY", True, lambda k: k.created_by),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Holding": (

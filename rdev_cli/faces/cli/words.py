@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
         'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
+        'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
@@ -83,12 +84,19 @@ GROUPS: dict[str, dict[str, str]] = {
         'rotate': 'Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.',
         'remove': 'Tell an endpoint nothing more, and forget its secret and what was sent to it.',
     },
+    'key': {
+        'create': 'Create a key for `rdev serve`; it is shown once, and only a hash of it is kept.',
+        'list': 'List keys: what each allows and when it was last used, never the key itself.',
+        'show': 'Show what a key allows and when it was last used, never the key itself.',
+        'revoke': 'Revoke a key for good: its next request is refused, and its open streams end within seconds.',
+    },
     'context': {
         'list': 'List contexts; `local` always exists.',
         'show': 'Show one context, the current one by default.',
         'view': 'Show every setting in force and where its value came from.',
         'use': 'Make a context the current one.',
         'test': 'Prove that a context works: what is in force is measured from inside, and each finding says what to type.',
+        'install': 'Show what puts rdev serve into a cluster, for kubectl to apply.',
         'remove': 'Forget a context that holds no project; its journal and its credentials stay on the disk.',
         'set': 'Change settings of a context, making it if it is new.',
     },
@@ -134,12 +142,17 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'webhook replay': ('',),
     'webhook rotate': ('',),
     'webhook remove': ('',),
+    'key create': (),
+    'key list': (),
+    'key show': ('key',),
+    'key revoke': ('key',),
     'serve': (),
     'context list': (),
     'context show': ('context',),
     'context view': (),
     'context use': ('context',),
     'context test': ('context',),
+    'context install': (),
     'context remove': ('context',),
     'context set': ('context',),
     'gc': (),
@@ -163,6 +176,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (
@@ -177,11 +191,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'project status': (),
     'project sync': (
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project adopt': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
@@ -199,6 +215,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -219,6 +236,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -227,6 +245,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'shell': (
@@ -234,11 +253,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'git': (
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'command list': (
@@ -322,6 +343,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'webhook remove': (
         (('--yes', '-y'), None, 'Do not ask.'),
     ),
+    'key create': (
+        (('--name',), '', 'What it is for.'),
+        (('--scope',), '|projects:read|projects:execute|sessions:read|sessions:execute|builds:read|builds:write|queue:read|queue:write|verify:read|verify:write|keys:read|keys:write|webhooks:read|webhooks:write|credentials:read|credentials:write|sdlc:approve|audit:read|admin', 'What it allows; may stand several times.'),
+        (('--project',), 'project', 'On this project only; may stand several times.'),
+        (('--cidr',), '', 'From this network only; may stand several times.'),
+        (('--expires',), '', 'Until so long from now: 30d, or never.'),
+    ),
+    'key list': (),
+    'key show': (),
+    'key revoke': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
     'serve': (
         (('--host',), '', 'The address to listen at.'),
         (('--port',), '', 'Its port; 0 takes a free one.'),
@@ -341,6 +374,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'context use': (),
     'context test': (),
+    'context install': (
+        (('--print',), None, 'Print the manifests, which kubectl applies; rdev applies nothing.'),
+        (('--namespace',), '', 'Where it runs, with the pods of projects.'),
+        (('--image',), '', "The server's image; deploy/serve.Dockerfile makes one."),
+        (('--pod-image',), '', "The image of projects' pods; deploy/claudebox.Dockerfile makes one."),
+        (('--host',), '', "The name that clients use; the service's own in the cluster."),
+    ),
     'context remove': (
         (('--yes',), None, 'Do not ask.'),
     ),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
-from rdev_cli.domain.command import OPEN, CommandKind
+from rdev_cli.domain.command import CommandKind
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import id_like
 from rdev_cli.faces.http.bodies import Body, Seconds, either
@@ -127,5 +127,4 @@ def output(world: World, command: str, offset: _Offset = 0, stderr_offset: _Offs
 
 @serves(routes, "POST", "/commands/{command}/cancel", commands.cancel, answer="command")
 def cancel(world: World, command: str) -> Any:
-    found = commands.cancel(world, whole(command, "cmd", "command"))
-    return Reply(found, 202 if found.state in OPEN else 200)
+    return commands.cancel(world, whole(command, "cmd", "command"))

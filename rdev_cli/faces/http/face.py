@@ -22,8 +22,9 @@ from rdev_cli.domain.answers import Accepted, ErrorDocument, Problem
 from rdev_cli.domain.codec import document, stamp, to_json
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import shown
+from rdev_cli.faces.http import once
 from rdev_cli.ops import jobs
-from rdev_cli.ops.ledger import Entry, entry_of
+from rdev_cli.ops.ledger import Entry, Pace, entry_of
 from rdev_cli.ports import World
 from rdev_cli.wiring.log import log
 
@@ -138,7 +139,13 @@ def serves(
         kinds = [{"$ref": f"#/components/schemas/{name}"} for name in answer.split("|")]
         schema = enveloped(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
         content = {media: {"schema": {"type": "string"}}} if media else {"application/json": {"schema": schema}}
-        extra: dict[str, Any] = {"x-scope": entry.scope.value, "x-pace": entry.pace.value, "security": [{"key": []}, {"bearer": []}]}
+        extra: dict[str, Any] = {
+            "x-scope": entry.scope.value,
+            "x-pace": (Pace.LONG if status == 202 else Pace.MOMENT).value,
+            "security": [{"key": []}, {"bearer": []}],
+        }
+        if method in once.METHODS:
+            extra["parameters"] = [once.HEADER]
         if takes:
             extra["requestBody"] = {"required": True, "content": {takes: {"schema": {"type": "string", "format": "binary"}}}}
         routes.append(
@@ -178,7 +185,7 @@ def _endpoint(func: Callable[..., Any], entry: Entry, status: int) -> Callable[.
         return {**given, "request": request} if asks else given
 
     def plain(request: Request, **given: Any) -> Response:
-        return reply(request, func(request.state.world, **ready(request, given)), status)
+        return reply(request, once.answer(request, entry, given, status, lambda world: func(world, **ready(request, given))), status)
 
     async def held(request: Request, **given: Any) -> Response:
         return reply(request, await func(request.state.world, **ready(request, given)), status)

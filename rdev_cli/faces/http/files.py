@@ -17,6 +17,7 @@ from rdev_cli.faces.http.face import Routes, serves
 from rdev_cli.ops import files
 from rdev_cli.ports import World
 from rdev_cli.ports.files import Source, Target, Writing
+from rdev_cli.ports.timing import ORCHESTRATION
 
 routes: Routes = []
 MOST = 256 << 20  # bytes of a file that is fetched: it is kept whole until it is known to be
@@ -112,7 +113,7 @@ def _copy(world: World, held: Held, spec: CopySpec) -> Any:
 @serves(routes, "GET", "/projects/{project}/files", files.copy, media="application/octet-stream")
 def fetch(world: World, project: str, path: str) -> Any:
     held = Held()
-    done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=True, timeout_seconds=600))
+    done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=True, timeout_seconds=round(ORCHESTRATION)))
     headers = {"content-length": str(done.bytes), "content-disposition": "attachment", "x-content-type-options": "nosniff"}
     return StreamingResponse(held.poured(), headers=headers, media_type="application/octet-stream")
 
@@ -123,7 +124,7 @@ async def put(world: World, request: Request, project: str, path: str) -> Any:
 
     def run() -> Any:
         held = Held(data)
-        done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=False, timeout_seconds=600))
+        done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=False, timeout_seconds=round(ORCHESTRATION)))
         held.file_.close()
         return done
 

@@ -1,0 +1,246 @@
+"""What a caller who is bound to projects sees of a store, and what it can touch: every call, with every kind of caller. T-SCOPE-2.
+
+A new call of the ports must get a line here.
+"""
+
+import inspect
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rdev_cli.adapters.sqlite.database import Database
+from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.domain.access import Grant, Key, Scope, local
+from rdev_cli.domain.command import Command, CommandKind, CommandState
+from rdev_cli.domain.credential import Credential
+from rdev_cli.domain.errors import Denied, NotFound
+from rdev_cli.domain.lease import Lease
+from rdev_cli.domain.operation import Operation, OperationState, StepState
+from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.resource import Mark
+from rdev_cli.domain.values import CommandId, OperationId, ProjectId
+from rdev_cli.ports import store as port
+from rdev_cli.wiring.services import SystemClock
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+
+
+def project(name: str) -> Project:
+    return Project(
+        id=ProjectId(f"prj_{name}"), name=name, description="", source="", network=True, state=ProjectState.READY, pod=f"rdev-{name}",
+        repository=f"/r/{name}.git", branch="main", created_at=AT, updated_at=AT,
+    )  # fmt: skip
+
+
+def command(name: str, id: str = "") -> Command:
+    return Command(
+        id=CommandId(id or f"cmd_{name}"), project=name, project_id=ProjectId(f"prj_{name}"), kind=CommandKind.AGENT, argv=("claude",),
+        state=CommandState.RUNNING, actor="local:test", created_at=AT, agent="claude", input_tokens=7,
+    )  # fmt: skip
+
+
+def operation(name: str, id: str = "") -> Operation:
+    return Operation(
+        id=OperationId(id or f"opn_{name}"), kind="project.create", subject=f"project:{name}", state=OperationState.RUNNING, spec={}, actor="a",
+        created_at=AT,
+    )  # fmt: skip
+
+
+def key(name: str, *projects: str) -> Key:
+    return Key(
+        id=f"key_{name}", name=name, prefix=name[:4] * 2, scopes=(Scope.ADMIN,), projects=projects, created_at=AT, created_by="local:test"
+    )
+
+
+pytestmark = pytest.mark.state
+
+SHOP, LEASE = project("shop"), Lease(name="workspace:prj_shop", owner="cmd_shop", attempt=1)
+CREDENTIAL = Credential(name="GITEA_TOKEN", place="file", updated_at=AT)
+HIDDEN: tuple[type[Exception], ...] = (NotFound,)
+SHUT: tuple[type[Exception], ...] = (Denied,)
+
+# call -> (how it is asked about the project `shop`, what whoever is bound to `shop` gets, and what everybody else who is bound gets);
+# errors as tuples of their classes, and Ellipsis for any answer
+ASKED: dict[str, tuple[Callable[[Any], object], object, object]] = {
+    "find_project": (lambda s: s.find_project("shop"), SHOP, None),
+    "projects": (lambda s: [p.name for p in s.projects() if p.name == "shop"], ["shop"], []),
+    "find_commands": (lambda s: [c.id for c in s.find_commands("cmd_sho")], ["cmd_shop"], []),
+    "commands": (lambda s: [c.id for c in s.commands() if c.project == "shop"], ["cmd_shop"], []),
+    "parsed": (lambda s: s.parsed("cmd_shop"), 70, 0),
+    "usage": (lambda s: [u.runs for u in s.usage() if u.project == "shop"], [1], []),
+    "credentials": (lambda s: s.credentials(), [], []),
+    "keys": (lambda s: {k.id for k in s.keys()} & {"key_shop", "key_both", "key_everything"}, {"key_shop"}, set()),  # noqa: SIM118 -- no dict
+    "find_key": (lambda s: s.find_key("key_shop"), key("shop", "shop"), None),
+    "key_hash": (lambda s: s.key_hash("shopshop"), SHUT, SHUT),
+    "events": (lambda s: {e.subject for e in s.events(after=0)} & {"shop", "cmd_shop", "GITEA_TOKEN"}, {"shop", "cmd_shop"}, set()),
+    "prunable": (lambda s: s.prunable(AT), SHUT, SHUT),
+    "compact": (lambda s: s.compact(), SHUT, SHUT),
+    "unfinished": (lambda s: [o.id for o in s.unfinished() if o.subject == "project:shop"], ["opn_shop"], []),
+    "known": (lambda s: s.known(), SHUT, SHUT),
+    "marks": (lambda s: s.marks("here"), SHUT, SHUT),
+    "check": (lambda s: s.check(), SHUT, SHUT),
+}
+WRITTEN: dict[str, tuple[Callable[[Any], object], object, object]] = {
+    "put_project": (lambda tx: tx.put_project(replace(SHOP, description="new")), None, HIDDEN),
+    "drop_project": (lambda tx: tx.drop_project(SHOP), None, None),
+    "find_project": (lambda tx: tx.find_project("shop"), SHOP, None),
+    "put_command": (lambda tx: tx.put_command(replace(command("shop"), model="new")), None, HIDDEN),
+    "find_command": (lambda tx: tx.find_command("cmd_shop"), command("shop"), None),
+    "parsed": (lambda tx: tx.parsed("cmd_shop"), 70, 0),
+    "set_parsed": (lambda tx: tx.set_parsed("cmd_shop", 80), None, None),
+    "put_credential": (lambda tx: tx.put_credential(replace(CREDENTIAL, place="keyring")), SHUT, SHUT),
+    "drop_credential": (lambda tx: tx.drop_credential("GITEA_TOKEN"), SHUT, SHUT),
+    "put_key": (lambda tx: tx.put_key(key("new", "shop"), "hash"), None, HIDDEN),
+    "revoke_key": (lambda tx: tx.revoke_key("key_shop", AT), None, None),
+    "use_key": (lambda tx: tx.use_key("key_shop", AT), SHUT, SHUT),
+    "append": (lambda tx: tx.append("project.changed", "shop", {}), None, HIDDEN),
+    "prune": (lambda tx: tx.prune(datetime(2100, 1, 1, tzinfo=UTC)), SHUT, SHUT),
+    "put_operation": (lambda tx: tx.put_operation(operation("shop", "opn_new")), None, HIDDEN),
+    "put_step": (lambda tx: tx.put_step("opn_shop", 0, "pod", StepState.DONE), None, HIDDEN),
+    "end_operation": (lambda tx: tx.end_operation("opn_shop", OperationState.DONE), None, HIDDEN),
+    "hold": (lambda tx: tx.hold(LEASE, 900), None, HIDDEN),
+    "take": (lambda tx: tx.take("project:shop", owner="own", seconds=60), ..., HIDDEN),
+    "release": (lambda tx: tx.release("workspace:prj_shop", "cmd_shop"), None, HIDDEN),
+    "forget": (lambda tx: tx.forget("workspace:prj_shop"), None, HIDDEN),
+    "mark": (lambda tx: tx.mark("here", ["uid"], Mark(there=AT, here=AT)), SHUT, SHUT),
+}
+# calls that no project is a matter of, each with its reason
+ELSE = {
+    ("Store", "transaction"): "what is done inside it is asked for below",
+    ("Store", "acting"): "it makes the store of a caller",
+    ("Store", "last_event"): "a number, that of whichever line is the newest",
+    ("Store", "recall"): "a request's own key, which its caller made",
+    ("Writing", "remember"): "a request's own key, which its caller made",
+}
+# further things that whoever is bound to another project may try to touch what is `shop`'s: each NotFound, and without an effect
+TRICKS: dict[str, Callable[[Any], object]] = {
+    "a project of its own name over another's record": lambda tx: tx.put_project(replace(project("other"), id=SHOP.id)),
+    "a command of its own over another's record": lambda tx: tx.put_command(command("other", "cmd_shop")),
+    "a command of its own in another's project": lambda tx: tx.put_command(replace(command("other", "cmd_new"), project_id=SHOP.id)),
+    "a line about a command of another's": lambda tx: tx.append("command.ended", "cmd_shop", {}),
+    "a line that says it is about another's": lambda tx: tx.append("command.ended", "cmd_other", {"project": "shop"}),
+    "the start of another's command": lambda tx: tx.take("start:cmd_shop", owner="own", seconds=60),
+    "another's work tree": lambda tx: tx.take("workspace:prj_shop", owner="own", seconds=60),
+    "a key for another's project beside its own": lambda tx: tx.put_key(key("new", "other", "shop"), "hash"),
+    "a key for all projects": lambda tx: tx.put_key(key("new"), "hash"),
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "local" / "state.db"
+
+
+@pytest.fixture
+def whole(path: Path) -> Iterator[SqliteStore]:
+    """The store of the state's owner, with two projects, what belongs to each, and what belongs to none."""
+    store = SqliteStore(Database(path), SystemClock(), local("local:test"))
+    with store.transaction() as tx:
+        for name in ("shop", "other"):
+            tx.put_project(project(name))
+            tx.put_command(command(name))
+            tx.set_parsed(f"cmd_{name}", 70)
+            tx.put_operation(operation(name))
+            tx.put_key(key(name, name), "hash")
+            tx.take(f"workspace:prj_{name}", owner=f"cmd_{name}", seconds=600)
+            tx.append("project.created", name, {})
+            tx.append("command.started", f"cmd_{name}", {})
+        tx.put_key(key("everything"), "hash")
+        tx.put_key(key("both", "other", "shop"), "hash")
+        tx.put_credential(CREDENTIAL)
+        tx.append("credential.set", CREDENTIAL.name, {"place": "file"})
+    yield store
+    store.close()
+
+
+def bound(*projects: str) -> Grant:
+    return Grant(actor="key:key_1", scopes=frozenset({Scope.ADMIN}), projects=frozenset(projects), key="key_1")
+
+
+CALLERS = {"own": bound("shop"), "foreign": bound("other"), "none": bound(), "a pattern": bound("%", "sh*", "sho")}
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return list(db.iterdump())
+
+
+def outcome(call: Callable[[Any], object], on: object) -> object:
+    try:
+        return call(on)
+    except (NotFound, Denied) as e:
+        return (type(e),)
+
+
+@pytest.mark.parametrize(("kind", "cases"), [(port.Store, ASKED), (port.Writing, WRITTEN)])
+def test_every_call_of_a_store_has_a_case(kind: type, cases: dict[str, object]) -> None:
+    calls = {name for name, call in vars(kind).items() if inspect.isfunction(call) and not name.startswith("_")}
+    assert calls == {*cases, *(name for of, name in ELSE if of == kind.__name__)}
+
+
+@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("name", ASKED)
+def test_a_store_shows_a_bound_caller_what_is_its_own(whole: SqliteStore, name: str, who: str) -> None:
+    call, own, stranger = ASKED[name]
+    assert outcome(call, whole.acting(CALLERS[who])) == (own if who == "own" else stranger)
+
+
+@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_bound_caller_writes_to_what_is_its_own(whole: SqliteStore, path: Path, name: str, who: str) -> None:
+    call, own, stranger = WRITTEN[name]
+    before, expected = dump(path), own if who == "own" else stranger
+    with whole.acting(CALLERS[who]).transaction() as tx:
+        found = outcome(call, tx)
+    assert found == expected or (expected is ... and found not in (HIDDEN, SHUT))
+    reads = name in ("find_project", "find_command", "parsed")
+    assert (dump(path) != before) == (who == "own" and expected != SHUT and not reads)
+
+
+@pytest.mark.parametrize("name", [*ASKED, *WRITTEN])
+def test_nothing_is_hidden_from_whoever_is_bound_to_nothing(whole: SqliteStore, name: str) -> None:
+    with whole.transaction() as tx:
+        for cases, on in ((ASKED, whole), (WRITTEN, tx)):
+            if name in cases and name not in ("compact", "check"):  # which no transaction allows
+                assert outcome(cases[name][0], on) not in (HIDDEN, SHUT)
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_bound_caller_cannot_reach_another_project_through_its_own(whole: SqliteStore, path: Path, name: str) -> None:
+    before = dump(path)
+    with whole.acting(bound("other")).transaction() as tx, pytest.raises(NotFound):
+        TRICKS[name](tx)
+    assert dump(path) == before
+
+
+def test_pages_of_a_bound_caller_are_whole(whole: SqliteStore) -> None:
+    with whole.transaction() as tx:
+        for number in range(40):
+            owner = "shop" if number % 10 == 0 else "other"
+            tx.put_command(command(owner, f"cmd_{number:02}"))
+            tx.append("command.started", f"cmd_{number:02}", {})
+    mine = whole.acting(bound("shop"))
+    assert [c.id for c in mine.commands(before="cmd_shop", limit=3)] == ["cmd_30", "cmd_20", "cmd_10"]
+    assert [e.subject for e in mine.events(after=0, limit=6)] == ["shop", "cmd_shop", "cmd_00", "cmd_10", "cmd_20", "cmd_30"]
+    assert [c.id for c in mine.find_commands("cmd_")] == ["cmd_00", "cmd_10"]
+    assert mine.commands(project="other") == mine.usage(project="other") == mine.events(after=0, subject="cmd_01") == []
+
+
+def test_a_refusal_names_no_other_project(whole: SqliteStore) -> None:
+    with whole.acting(bound("other")).transaction() as tx:
+        for attempt in (
+            lambda: tx.put_command(command("other", "cmd_shop")),
+            lambda: tx.append("command.ended", "cmd_shop", {}),
+            lambda: tx.end_operation("opn_shop", OperationState.DONE),
+            lambda: tx.take("workspace:prj_shop", owner="own", seconds=1),
+        ):
+            with pytest.raises(NotFound) as refused:
+                attempt()
+            told = f"{refused.value} {refused.value.hint} {refused.value.context}".replace("prj_shop", "").replace("cmd_shop", "")
+            assert "shop" not in told.replace("opn_shop", "")

@@ -1,0 +1,180 @@
+"""Two keys, two projects: whatever one of them has, by whichever name or id it is asked for, is not there for the other."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from rdev_cli.domain.access import Grant, Scope
+from rdev_cli.faces.http.app import create_app
+from rdev_cli.faces.http.face import Guarded, unauthorized
+from tests.conftest import Rdev
+from tests.support.wire import Answer, Wire
+
+MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
+# what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
+OWNED = {"project", "command"}
+SHARED = {
+    "agent": "an agent is no project's",
+    "name": "a credential is no project's, and a key for some projects reaches none",
+    "context": "where a server works is no project's",
+}
+# what a key for some projects may not ask at all, whatever it names
+DENIED = {"project.adopt": "it looks at every pod of the place"}
+# a body that each route takes; a new route with a body must get a line here
+BODIES: dict[str, Any] = {
+    "project.create": {"name": "{project}"},
+    "project.set": {"description": "theirs"},
+    "command.run": {"argv": ["true"]},
+    "command.run.shell": {"command": "true"},
+    "command.run.git": {"argv": ["status"]},
+    "agent.run": {"prompt": "look", "agent": "bundled"},
+    "agent.run.claude": {"prompt": "look"},
+    "credential.set": {"value": "x"},
+    "credential.import": {"text": "A=1"},
+    "journal.prune": {"before": "2026-01-01T00:00:00Z"},
+    "gc.collect": {"reviewed": []},
+}
+
+
+class Two(NamedTuple):
+    wire: Wire
+    app: Any
+    mine: dict[str, str]
+    theirs: dict[str, str]
+
+    def ask(self, key: str, method: str, target: str, body: Any = None) -> Answer:
+        return self.wire.ask(method, target, [("x-api-key", key)], b"" if body is None else json.dumps(body).encode())
+
+
+@pytest.fixture
+def two(services: Any, project: str, rdev: Rdev) -> Iterator[Two]:
+    """`shop` is mine and `other` is theirs; each has run a command, and each key has every scope but admin, on its own project alone."""
+    assert rdev("project", "create", "other").returncode == 0
+    ids = {name: json.loads(rdev("exec", name, "-o", "json", "--", "echo", f"words of {name}").stdout)["id"] for name in ("shop", "other")}
+    scopes = frozenset(Scope) - {Scope.ADMIN}
+    grants = {
+        MINE: Grant(actor="key:mine", scopes=scopes, projects=frozenset({"shop"})),
+        THEIRS: Grant(actor="key:theirs", scopes=scopes, projects=frozenset({"other"})),
+    }
+
+    def door(key: str, address: str) -> Grant:
+        if key not in grants:
+            raise unauthorized()
+        return grants[key]
+
+    app = create_app(services, door)
+    wire = Wire(app)
+    yield Two(wire, app, {"project": "shop", "command": ids["shop"]}, {"project": "other", "command": ids["other"]})
+    wire.close()
+
+
+def routes(app: Any) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Each route with its method, path, operation, and the names in its path."""
+    for route in app.routes:
+        if isinstance(route, Guarded) and route.include_in_schema:
+            for method in route.methods:
+                yield method, route.path, str(route.operation_id), re.findall(r"\{([^}]*)\}", route.path)
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    return re.sub(r"\{([^}]*)\}", lambda m: ids.get(m[1], "claude"), path) + ("?path=README.md" if path.endswith("/files") else "")
+
+
+def test_every_name_in_a_path_and_every_body_has_its_case(two: Two) -> None:
+    names = {name for *_, found in routes(two.app) for name in found}
+    assert names <= OWNED | set(SHARED)
+    taking = {op["operationId"] for below in two.app.openapi()["paths"].values() for op in below.values() if "requestBody" in op}
+    assert taking - {"file.copy.put"} <= set(BODIES)
+
+
+def test_what_is_somebody_elses_is_not_there_by_any_route(two: Two) -> None:
+    wrong, tried = [], 0
+    for method, path, operation, names in routes(two.app):
+        if not OWNED & set(names):
+            continue
+        tried += 1
+        body = BODIES.get(operation)
+        theirs, mine, none = (
+            two.ask(key, method, filled(path, ids), body)
+            for key, ids in ((THEIRS, two.mine), (MINE, two.mine), (THEIRS, {"project": "none", "command": f"cmd_{'0' * 20}"}))
+        )
+        if operation in DENIED:
+            assert {(one.status, one.code) for one in (theirs, mine, none)} == {(403, "DENIED")}
+            continue
+        if (theirs.status, theirs.code) != (404, "NOT_FOUND"):
+            wrong.append((method, path, "is there", theirs.status, theirs.body))
+        # but for the name it is word for word what is said of a thing that nobody has
+        said, never = (json.loads(one.body)["error"]["message"] for one in (theirs, none))
+        if said.replace("shop", "none").replace(two.mine["command"], f"cmd_{'0' * 20}") != never:
+            wrong.append((method, path, "is told apart", said, never))
+        if mine.status == 404:
+            wrong.append((method, path, "is not there for its own", mine.status, mine.body))
+    assert not wrong
+    assert tried > 12
+
+
+def test_a_project_of_somebody_elses_name_is_not_made(two: Two) -> None:
+    answer = two.ask(THEIRS, "POST", "/projects", {"name": "shop"})
+    assert (answer.status, answer.code) == (404, "NOT_FOUND")
+    assert two.ask(THEIRS, "POST", "/projects", {"name": "third"}).status == 404
+
+
+def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two) -> None:
+    command = two.mine["command"]
+    for target in ("/commands?project=shop", "/agents/usage?project=shop", "/agents/usage?project=none"):
+        assert two.ask(THEIRS, "GET", target).status == 404, target
+    for target in ("/events?subject=shop", f"/events?subject={command}"):
+        assert json.loads(two.ask(THEIRS, "GET", target).body)["data"]["items"] == [], target
+    resumed = two.ask(THEIRS, "POST", "/projects/other/agents", {"prompt": "go on", "agent": "bundled", "resume": command})
+    assert (resumed.status, resumed.code) == (404, "NOT_FOUND")
+
+
+def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
+    command = two.mine["command"].encode()
+    for target in (
+        "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
+        "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs",
+    ):  # fmt: skip
+        answer = two.ask(THEIRS, "GET", target)
+        assert answer.status < 500, (target, answer.body)
+        assert b"shop" not in answer.body, target
+        assert command not in answer.body, target
+    assert {event["subject"] for event in json.loads(two.ask(THEIRS, "GET", "/events").body)["data"]["items"]} == {
+        "other",
+        two.theirs["command"],
+    }
+
+
+GUESSES = ("*", "%25", "%2a", "_", "cmd_", "prj_", "sho", "shop%00", "shop%20", "SHOP", "shop.", ".shop", "other,shop", "[%22shop%22]", "shop%2f..", "..", "'", "%22", "%f0%9f%92%a9", "0", "-1", "null")  # fmt: skip
+
+
+def test_guessing_leads_nowhere(two: Two) -> None:
+    beginning = two.mine["command"][:-1]
+    for method, path, operation, names in routes(two.app):
+        owned = OWNED & set(names)
+        for guess in (*GUESSES, beginning, two.mine["command"][:8], two.mine["command"].upper()) if owned else ():
+            target = re.sub(r"\{([^}]*)\}", guess, path) + ("?path=README.md" if path.endswith("/files") else "")
+            answer = two.ask(THEIRS, method, target, BODIES.get(operation))
+            assert 400 <= answer.status < 500, (method, target, answer.status, answer.body)
+            assert b"words of shop" not in answer.body
+            assert two.mine["command"].encode() not in answer.body, target
+            assert b"did you mean shop" not in answer.body, target
+    for query in (
+        "project=*",
+        "project=%25",
+        "project=",
+        "project=other&project=shop",
+        "project[]=shop",
+        "before=*",
+        "before=cmd_0000",
+        "limit=-1",
+        "limit=x",
+    ):
+        answer = two.ask(THEIRS, "GET", f"/commands?{query}")
+        assert answer.status < 500, query
+        assert two.mine["command"].encode() not in answer.body, query
+    for name in (["shop"], {"name": "shop"}, None, 1, "*", ""):
+        assert two.ask(THEIRS, "POST", "/projects", {"name": name}).status in (404, 422), name
