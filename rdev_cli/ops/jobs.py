@@ -17,7 +17,7 @@ from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevE
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import agents, commands, contexts, gc, known, projects
+from rdev_cli.ops import agents, commands, contexts, gc, keys, known, projects
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ def run_one(world: World, acting: Callable[[Grant], World]) -> bool:
     there = acting(work.grant)
     with _alive(world, held):
         try:
+            if not again:
+                keys.standing(world, work.grant)  # what was begun before its key was revoked goes on, what only waited is refused
             ended = _done(there, work, again=again, attempt=held.attempt)
         except Cancelled as e:
             if not world.stop.is_set():

@@ -73,12 +73,15 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("webhook", "list"): ("webhook", "list"),
+    ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
     ("context", "show"): ("context", "show"),
     ("context", "view"): ("context", "view"),
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("context", "test"): ("context", "test"),
+    ("context", "install"): ("context", "install", "--print"),
     ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
@@ -87,6 +90,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 RAW = {
     ("completion",),
+    ("context", "install"),
     ("exec",),
     ("shell",),
     ("git",),
@@ -105,6 +109,8 @@ LISTS = {
     ("key", "list"),
     ("ps",),
     ("events",),
+    ("webhook", "list"),
+    ("webhook", "deliveries"),
     ("context", "list"),
     ("context", "view"),
     ("context", "test"),
@@ -122,6 +128,7 @@ UNTRIED = {
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
+    *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
 }
 
 

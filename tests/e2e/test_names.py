@@ -49,6 +49,7 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "KUBE-CONTEXT": (2, 3),
     "NAMESPACE": (2,),
     "IMAGE": (2,),
+    "HOST": (2,),
     "POLICY": (2,),
     "CLASS": (2,),
     "CORES": (2,),
@@ -57,6 +58,10 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "DURATION|DATE": (2,),
     "SOURCE": (2, 3),
     "TARGET": (2, 3),
+    "URL": (2,),
+    "EVENT": (2,),
+    "WEBHOOK": (2,),
+    "DELIVERY": (2,),
     "KEY": (2,),
     "SCOPE": (2,),
     "CIDR": (2,),
@@ -91,6 +96,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
             ("credential set", "from"),
             ("credential import", "passphrase"),
             ("credential test", "passphrase"),
+            *((f"webhook {verb}", "passphrase") for verb in ("add", "test", "replay", "rotate")),
         )
     },
 }
@@ -114,6 +120,8 @@ GIVEN = {
     "file": "nowhere.env",
     "project": "ok",
     "command": "cmd_00000000000000000000",
+    "webhook": "whk_00000000000000000000",
+    "delivery": "dlv_00000000000000000000",
     "key": "key_00000000000000000000",
     "name": "local",
     "prompt": "do it",
@@ -145,6 +153,7 @@ def _parameters() -> dict[str, tuple[str, tuple[str, ...]]]:
                 words += ["{}" if one is param else GIVEN[one.name] for one in values if one.param_type_name == "argument"]
             words += [f"{long}={{}}"] if long else []
             words += ["--yes"] if any("--yes" in one.opts for one in command.params) and param.name not in shared else []
+            words += ["--print"] if any("--print" in one.opts for one in command.params) else []
             words += ["--", "touch", "P"] if path[0] in TAILED and param.name not in shared else []
             number = "NUMBER" if type(param.type).__name__ == "IntRange" else None
             found[label] = (number or str(param.metavar).strip("[]"), tuple(words))

@@ -195,7 +195,7 @@ class MemoryCluster:
         with self.trouble.around("advance"):
             run = self.runs.get(id)
             if run is None:
-                return Progress(stdout=0, stderr=0, outcome=Outcome(code=-1, ending=Ending.LOST))
+                return Progress(stdout=0, stderr=0, outcome=Outcome(code=-1, ending=Ending.LOST), found=False)
             return Progress(stdout=run.sizes["out"], stderr=run.sizes["err"], outcome=run.outcome)
 
     def stop(self, project: Project, id: str, reason: str) -> None:

@@ -2,13 +2,17 @@ CREATE TABLE commands (id text primary key, project text not null, project_id te
 CREATE INDEX commands_by_project on commands (project, id);
 CREATE INDEX commands_by_state on commands (state);
 CREATE TABLE credentials (name text primary key, place text not null, updated_at text not null) strict;
+CREATE TABLE deliveries (id text primary key, webhook text not null references webhooks (id) on delete cascade, kind text not null, seq integer not null, state text not null, created_at text not null, queued_at text not null, due_at text, tries integer not null, attempts text not null, body text not null) strict;
+CREATE INDEX deliveries_due on deliveries (webhook, state, due_at);
 CREATE TABLE departed (id text primary key) strict;
 CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null, project text not null default '') strict;
 CREATE INDEX events_by_project on events (project, seq);
 CREATE INDEX events_by_subject on events (subject, seq);
-CREATE TABLE idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict;
+CREATE TABLE idempotency (id text primary key, fingerprint text not null, seed text not null, state text not null, answer text not null, until real not null) strict;
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
+CREATE TABLE jobs (id text primary key, operation text not null, project text not null, state text not null, actor text not null, created_at text not null, ended_at text, answer text, error text, request text not null, "grant" text not null) strict;
+CREATE INDEX jobs_by_state on jobs (state);
 CREATE TABLE journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE keys (id text primary key, name text not null, prefix text not null unique, hash text not null, scopes text not null, projects text not null, cidrs text not null, created_at text not null, created_by text not null, expires_at text, last_used_at text, revoked_at text) strict;
@@ -18,3 +22,4 @@ CREATE TABLE orphans (place text not null, uid text not null, there text not nul
 CREATE TRIGGER project_departs after delete on projects begin insert or ignore into departed values (old.id); end;
 CREATE TABLE projects (id text primary key, name text not null unique, description text not null, source text not null, network integer not null, state text not null, pod text not null, repository text not null, branch text not null, created_at text not null, updated_at text not null, agent text not null default '', model text not null default '') strict;
 CREATE TABLE steps (operation text not null references operations (id) on delete cascade, position integer not null, name text not null, state text not null, primary key (operation, position)) strict;
+CREATE TABLE webhooks (id text primary key, url text not null, events text not null, projects text not null, state text not null, reason text not null, created_at text not null, created_by text not null, place text not null, old_secret_until text, failures integer not null, failing_since text, blocked_until text) strict;

@@ -32,6 +32,7 @@ TREE: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
+    "webhook": ("webhooks", "Webhooks: endpoints elsewhere that are told what happens."),
     "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
     "serve": ("serve", "Serve projects, commands and agents over HTTP, until it is stopped."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),

@@ -13,6 +13,10 @@ from rdev_cli.faces.cli.once import told
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import projects
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rdev_cli.ports import World
+
 app = noun("Projects: a record, a repository and a pod under one name.")
 
 Wait = Annotated[
@@ -103,13 +107,17 @@ def adopt(
     here = hand(ctx)
     here.options["wait_seconds"] = duration(timeout, "timeout")
     world = here.world()
-    plan = projects.plan_adopt(world, project)
     if dry_run:
-        show(ctx, plan)
+        show(ctx, projects.plan_adopt(world, project))
         return
-    confirm(ctx, f"{plan.would[:1].upper()}{plan.would[1:]}, into context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
-    here.standing = f"{plan.project} may be half taken over: rdev project adopt {plan.project} goes on"
-    made = told(world, idempotency_key, projects.adopt, {"project": project}, Project, lambda there: projects.adopt(there, project))
+
+    def act(there: "World") -> Project:
+        plan = projects.plan_adopt(there, project)
+        confirm(ctx, f"{plan.would[:1].upper()}{plan.would[1:]}, into context {world.settings.context}: {', '.join(plan.steps)}?", yes=yes)
+        here.standing = f"{plan.project} may be half taken over: rdev project adopt {plan.project} goes on"
+        return projects.adopt(there, project)
+
+    made = told(world, idempotency_key, projects.adopt, {"project": project}, Project, act)
     if here.human:
         say(f"{made.name} is a project here; clone it: git clone {made.repository}")
     show(ctx, made)

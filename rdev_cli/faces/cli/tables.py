@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.codec import plain, stamp, to_json
 from rdev_cli.domain.values import sized, spoken
 from rdev_cli.faces.cli.face import clean
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
     from rdev_cli.domain.standing import ProjectStatus, ProjectSync
+    from rdev_cli.domain.webhook import Delivery, Webhook
 
     Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]
@@ -167,6 +168,27 @@ def _credential(value: Credential) -> Pairs:
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
 
 
+def _webhook(value: Webhook) -> Pairs:
+    rest = f", left alone until {stamp(value.blocked_until)}" if value.blocked_until else ""
+    return [
+        ("id", value.id), ("url", value.url), *(("" if at else "events", kind) for at, kind in enumerate(value.events)),
+        ("projects", ", ".join(value.projects) or "all"), ("state", value.state.value + (f": {value.reason}" if value.reason else "")),
+        ("failing", f"{value.failures} in a row{rest}" if value.failures else ""), ("secret", getattr(value, "secret", "")),
+        ("old secret", f"signs until {stamp(value.old_secret_until)}" if value.old_secret_until else ""),
+        ("created", ago(value.created_at)), ("by", value.created_by),
+    ]  # fmt: skip
+
+
+def _delivery(value: Delivery) -> Pairs:
+    tries = [(one, str(one.status or "no answer") + (f", {one.error}" if one.error else "")) for one in value.attempts]
+    return [
+        ("id", value.id), ("webhook", value.webhook), ("event", value.kind), ("seq", str(value.seq or "")), ("state", value.state.value),
+        ("next try", stamp(value.due_at) if value.due_at else ""),
+        *(("" if at else "tries", f"{ago(one.at)}: {came} ({one.duration_ms} ms)") for at, (one, came) in enumerate(tries)),
+        ("answer", value.attempts[-1].answer if value.attempts else ""),
+    ]  # fmt: skip
+
+
 def _key(value: Key) -> Pairs:
     return [
         ("id", value.id), ("name", value.name), ("begins with", f"rdev_sk_{value.prefix}_"), ("state", _stands(value)),
@@ -203,7 +225,7 @@ def _copied(value: Copied) -> Pairs:
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
-    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied,
+    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
     "Key": _key,
 }  # fmt: skip
 
@@ -281,6 +303,23 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("PLACE", False, lambda c: c.place),
         ("UPDATED", False, lambda c: ago(c.updated_at)),
         ("USED BY", False, lambda c: ", ".join(c.used_by) or "-"),
+    ),
+    "Webhook": (
+        ("ID", False, lambda w: w.id),
+        ("STATE", False, lambda w: w.state.value),
+        ("EVENTS", False, lambda w: ",".join(w.events)),
+        ("PROJECTS", False, lambda w: ",".join(w.projects) or "all"),
+        ("FAILURES", True, lambda w: str(w.failures)),
+        ("URL", False, lambda w: w.url),
+    ),
+    "Delivery": (
+        ("ID", False, lambda d: d.id),
+        ("STATE", False, lambda d: d.state.value),
+        ("EVENT", False, lambda d: d.kind),
+        ("CREATED", False, lambda d: ago(d.created_at)),
+        ("TRIES", False, lambda d: str(len(d.attempts))),
+        ("WEBHOOK", True, lambda d: d.webhook),
+        ("LAST", False, lambda d: (d.attempts[-1].error or str(d.attempts[-1].status)) if d.attempts else "-"),
     ),
     "Key": (
         ("ID", False, lambda k: k.id),

@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
+        'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
         'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
@@ -74,6 +75,15 @@ GROUPS: dict[str, dict[str, str]] = {
         'remove': 'Forget a credential: its value first, then its name.',
         'test': 'Try a credential: can it be read back, who takes it, and does the Messages API know it.',
     },
+    'webhook': {
+        'add': 'Tell an endpoint what happens, and show its secret this once.',
+        'list': 'List webhooks: where, for which events, and how they are doing.',
+        'test': 'Send a message webhook.test to an endpoint at once, and show what came back.',
+        'deliveries': 'List what was sent or is to be sent, newest first, with every try.',
+        'replay': 'Send a delivery once more, at once and under the same id, and show what came back.',
+        'rotate': 'Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.',
+        'remove': 'Tell an endpoint nothing more, and forget its secret and what was sent to it.',
+    },
     'key': {
         'create': 'Create a key for `rdev serve`; it is shown once, and only a hash of it is kept.',
         'list': 'List keys: what each allows and when it was last used, never the key itself.',
@@ -86,6 +96,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'view': 'Show every setting in force and where its value came from.',
         'use': 'Make a context the current one.',
         'test': 'Prove that a context works: what is in force is measured from inside, and each finding says what to type.',
+        'install': 'Show what puts rdev serve into a cluster, for kubectl to apply.',
         'remove': 'Forget a context that holds no project; its journal and its credentials stay on the disk.',
         'set': 'Change settings of a context, making it if it is new.',
     },
@@ -124,6 +135,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'credential import': ('files',),
     'credential remove': ('credential',),
     'credential test': ('credential',),
+    'webhook add': (),
+    'webhook list': (),
+    'webhook test': ('',),
+    'webhook deliveries': ('',),
+    'webhook replay': ('',),
+    'webhook rotate': ('',),
+    'webhook remove': ('',),
     'key create': (),
     'key list': (),
     'key show': ('key',),
@@ -134,6 +152,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'context view': (),
     'context use': ('context',),
     'context test': ('context',),
+    'context install': (),
     'context remove': ('context',),
     'context set': ('context',),
     'gc': (),
@@ -301,6 +320,29 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'credential test': (
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
     ),
+    'webhook add': (
+        (('--url',), '', 'Where messages are sent: https://HOST/PATH.'),
+        (('--event',), '', 'A kind of event, or all of a noun: command.*; can be repeated.'),
+        (('--project', '-p'), 'project', 'Only what is about this project; can be repeated.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook list': (),
+    'webhook test': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook deliveries': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'webhook replay': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook rotate': (
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'webhook remove': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
     'key create': (
         (('--name',), '', 'What it is for.'),
         (('--scope',), '|projects:read|projects:execute|sessions:read|sessions:execute|builds:read|builds:write|queue:read|queue:write|verify:read|verify:write|keys:read|keys:write|webhooks:read|webhooks:write|credentials:read|credentials:write|sdlc:approve|audit:read|admin', 'What it allows; may stand several times.'),
@@ -332,6 +374,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'context use': (),
     'context test': (),
+    'context install': (
+        (('--print',), None, 'Print the manifests, which kubectl applies; rdev applies nothing.'),
+        (('--namespace',), '', 'Where it runs, with the pods of projects.'),
+        (('--image',), '', "The server's image; deploy/serve.Dockerfile makes one."),
+        (('--pod-image',), '', "The image of projects' pods; deploy/claudebox.Dockerfile makes one."),
+        (('--host',), '', "The name that clients use; the service's own in the cluster."),
+    ),
     'context remove': (
         (('--yes',), None, 'Do not ask.'),
     ),

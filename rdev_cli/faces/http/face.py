@@ -22,6 +22,7 @@ from rdev_cli.domain.answers import Accepted, ErrorDocument, Problem
 from rdev_cli.domain.codec import document, stamp, to_json
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError
 from rdev_cli.domain.values import shown
+from rdev_cli.faces.http import once
 from rdev_cli.ops import jobs
 from rdev_cli.ops.ledger import Entry, Pace, entry_of
 from rdev_cli.ports import World
@@ -143,6 +144,8 @@ def serves(
             "x-pace": (Pace.LONG if status == 202 else Pace.MOMENT).value,
             "security": [{"key": []}, {"bearer": []}],
         }
+        if method in once.METHODS:
+            extra["parameters"] = [once.HEADER]
         if takes:
             extra["requestBody"] = {"required": True, "content": {takes: {"schema": {"type": "string", "format": "binary"}}}}
         routes.append(
@@ -182,7 +185,7 @@ def _endpoint(func: Callable[..., Any], entry: Entry, status: int) -> Callable[.
         return {**given, "request": request} if asks else given
 
     def plain(request: Request, **given: Any) -> Response:
-        return reply(request, func(request.state.world, **ready(request, given)), status)
+        return reply(request, once.answer(request, entry, given, status, lambda world: func(world, **ready(request, given))), status)
 
     async def held(request: Request, **given: Any) -> Response:
         return reply(request, await func(request.state.world, **ready(request, given)), status)
