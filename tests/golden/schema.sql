@@ -6,9 +6,11 @@ CREATE TABLE departed (id text primary key) strict;
 CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null, project text not null default '') strict;
 CREATE INDEX events_by_project on events (project, seq);
 CREATE INDEX events_by_subject on events (subject, seq);
-CREATE TABLE idempotency (key text primary key, fingerprint text not null, answer text not null, until real not null) strict;
+CREATE TABLE idempotency (id text primary key, fingerprint text not null, seed text not null, state text not null, answer text not null, until real not null) strict;
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
+CREATE TABLE jobs (id text primary key, operation text not null, project text not null, state text not null, actor text not null, created_at text not null, ended_at text, answer text, error text, request text not null, "grant" text not null) strict;
+CREATE INDEX jobs_by_state on jobs (state);
 CREATE TABLE journal_anchor (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE journal_head (one integer primary key check (one = 1), seq integer not null, hash text not null) strict;
 CREATE TABLE keys (id text primary key, name text not null, prefix text not null unique, hash text not null, scopes text not null, projects text not null, cidrs text not null, created_at text not null, created_by text not null, expires_at text, last_used_at text, revoked_at text) strict;

@@ -24,12 +24,14 @@ GROUPS: dict[str, dict[str, str]] = {
         'shell': "Run a line of sh in a project's pod.",
         'git': "Run git in a project's work tree, in its pod.",
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
+        'operation': 'Operations that were asked for over HTTP: how each stands, and what became of it.',
         'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
         'logs': "Show the log of a project's pod; in `local`, the output of its newest command.",
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
+        'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
         'context': 'Contexts: named places to work, and the settings in force.',
         'gc': 'List what is left over of projects that are gone, and remove it.',
         'doctor': 'Look at tools, files, state, journal and isolation, and say what to type about what is wrong.',
@@ -61,6 +63,10 @@ GROUPS: dict[str, dict[str, str]] = {
         'output': 'Show what a command printed so far.',
         'attach': "Follow a command's output from any byte on, and return its outcome.",
         'cancel': 'Stop a command: TERM to its whole group, five seconds of grace, then KILL.',
+    },
+    'operation': {
+        'list': 'List operations that were asked for over HTTP, newest first.',
+        'show': 'Show an operation that was asked for over HTTP: how it stands, and its answer or its error.',
     },
     'journal': {
         'prune': "Remove the journal's lines from before a time, and leave an anchor for its chain.",
@@ -106,6 +112,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'command output': ('command',),
     'command attach': ('command',),
     'command cancel': ('command',),
+    'operation list': (),
+    'operation show': ('',),
     'cp': ('files', 'files'),
     'ps': (),
     'logs': ('project',),
@@ -116,6 +124,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'credential import': ('files',),
     'credential remove': ('credential',),
     'credential test': ('credential',),
+    'serve': (),
     'context list': (),
     'context show': ('context',),
     'context view': (),
@@ -144,6 +153,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (
@@ -158,11 +168,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'project status': (),
     'project sync': (
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project adopt': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
@@ -180,6 +192,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -200,6 +213,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -208,6 +222,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'shell': (
@@ -215,11 +230,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'git': (
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'command list': (
@@ -242,6 +259,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'command cancel': (
         (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
     ),
+    'operation list': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'operation show': (),
     'cp': (
         (('--merge',), None, 'Copy into a folder that is not empty, and replace files of the same name.'),
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
@@ -279,6 +301,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'credential test': (
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'serve': (
+        (('--host',), '', 'The address to listen at.'),
+        (('--port',), '', 'Its port; 0 takes a free one.'),
+        (('--unix',), '', 'Listen at a socket of this path (0600) instead.'),
+        (('--allow-host',), '', 'One more name that clients may ask for; may be repeated.'),
+        (('--trusted-proxy',), '', 'Whose X-Forwarded-For is believed, and who ends TLS; may be repeated.'),
+        (('--tls-cert',), '', 'The certificate, with its chain.'),
+        (('--tls-key',), '', 'Its key.'),
+        (('--rate',), '', 'How many requests a key may make.'),
+        (('--max-body',), '', 'The largest body of a request.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'context list': (),
     'context show': (),
