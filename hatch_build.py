@@ -1,11 +1,11 @@
-"""Puts what ships beside the package into the wheel, as far as a checkout has it: skeleton, cookbooks, completions, man pages."""
+"""Puts what ships beside the package into the wheel, as far as a checkout has it: skeleton, cookbooks, completions, manifests, man pages."""
 
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDERS = ("skeleton", "cookbooks", "completions")
+FOLDERS = ("skeleton", "cookbooks", "completions", "deploy")
 MAN = "docs/man"
 
 

@@ -20,7 +20,7 @@ import wire  # noqa: E402 -- beside this file
 
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
-from rdev_cli.ops.ledger import LEDGER  # noqa: E402
+from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
 from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
@@ -53,10 +53,18 @@ EXIT_CODES = (
 
 # What each code means to whoever meets it. A code that the code does not use, or one that is missing here, fails the check.
 MEANINGS = {
+    "ADDRESS_IN_USE": "another process listens where the server was to",
+    "FOREIGN_ORIGIN": "over HTTP: a page of another site asked",
+    "MISDIRECTED": "over HTTP: the server was asked for by a name that it does not know; `--allow-host` gives it one",
+    "NOT_ENCRYPTED": "a key could be read on its way to this server: it needs a certificate, or a proxy that ends TLS",
+    "NOT_PLAIN": "over HTTP: a body came with a content-encoding",
+    "NOT_READY": "over HTTP: the state or a provider cannot be used; `context.checks` names it",
+    "NO_KEY": "a server that can be reached from elsewhere needs a key that opens it",
+    "SILENT": "something that a server stands on did not answer in time",
+    "TOO_MANY_REQUESTS": "over HTTP: the limit of requests a minute is reached; `Retry-After` says when there is room",
     "BAD_REQUEST": "over HTTP: the body is no JSON",
     "METHOD_NOT_ALLOWED": "over HTTP: the path is there, but not by this method; `Allow` has those that are",
     "TOO_LARGE": "over HTTP: a file or a body has more bytes than are taken at once",
-    "UNAUTHORIZED": "over HTTP: no key, or none that there is",
     "IMAGE_PULL": "the cluster cannot get the pods' image; why stands in the message",
     "ISOLATION_UNKNOWN": "the image has nothing to measure a pod's network with",
     "ISOLATION_WEAKER": "a pod reaches what its network policy closes, so no project is made; `context set --allow-weaker` accepts it",
@@ -68,6 +76,9 @@ MEANINGS = {
     "STILL_DELETING": "something in the cluster was told to go and is still there: its node or a finalizer holds it",
     "STORAGE_PENDING": "the cluster has no storage for the pod's work tree",
     "UNSCHEDULABLE": "no node of the cluster takes the pod",
+    "ADDRESS_NOT_ALLOWED": "a webhook leads to an address, a port or a name that is not public; nothing was sent there",
+    "HOST_UNKNOWN": "the name of a webhook's host cannot be looked up",
+    "WEBHOOK_URL": "the URL of a webhook is not written as it must be: https, a plain host, no user, no fragment",
     "AGENT_FAILED": "the agent ended badly; its own words are in `context.said`, the work tree is as it was left",
     "BAD_BUNDLE": "what the pod sent as a commit is not what it says or not sound, or git could not pack it; the repository is untouched",
     "BAD_COPY": "a copy was cut off, or what arrived is not what was sent; what had been checked before stands",
@@ -89,6 +100,11 @@ MEANINGS = {
     "IN_THE_WAY": "something else stands where a file or a folder of a copy belongs; it was left alone",
     "IDEMPOTENCY_MISMATCH": "another request was made under this idempotency key",
     "GIVEN_UP": "the server died several times while it was at it",
+    "IP_NOT_ALLOWED": "the key is for other addresses than the one that it came from",
+    "KEY_EXPIRED": "the key's time is over",
+    "KEY_REVOKED": "the key was revoked, or is gone",
+    "UNAUTHORIZED": "no key was shown, or one that nobody made",
+    "WIDER_KEY": "a key would make one that allows more than itself; `context.field` names the part",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
     "LOG": "rdev's own log cannot be written there",
     "MACHINE": "the machine refused: no room, no rights, no more processes or files",
@@ -145,6 +161,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
     "--subject": "project",
@@ -157,6 +174,7 @@ VALUES = {
     "FILE": "files",
     "FILE|-": "files",
     "FORMAT": f"|{'|'.join(face.FORMATS)}",
+    "KEY": "key",
     "NAME=PATH": "files",
     "PATH": "files",
     "PROJECT": "project",

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from rdev_cli.domain.access import Key, KeyCreated
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
 from rdev_cli.domain.command import Command, CommandKind, CommandState
@@ -27,8 +28,10 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
+from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
 
 # What each schema is of, and how such a document is asked for.
 DOCUMENTS: dict[str, tuple[Any, str]] = {
@@ -46,6 +49,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "copied": (Copied, "what a copy brought over: rdev cp -o json"),
     "credential": (Credential, "a credential without its value: rdev credential set -o json"),
     "credential-list": (Sequence[Credential], "rdev credential list -o json, rdev credential import -o json"),
+    "delivery": (Delivery, "a message to a webhook, with every try: rdev webhook test -o json, rdev webhook replay -o json"),
+    "delivery-list": (Page[Delivery], "rdev webhook deliveries -o json"),
     "demo": (Demo, "rdev demo -o json"),
     "ended-line": (EndedLine, "the last line of a command that was followed: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
@@ -53,11 +58,15 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "event-list": (Page[Event], "rdev events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
+    "key": (Key, "a key without its secret: rdev key show -o json, rdev key revoke -o json"),
+    "key-created": (KeyCreated, "a new key, the one time that it is shown: rdev key create -o json"),
+    "key-list": (Sequence[Key], "rdev key list -o json"),
     "orphan": (Orphan, "a thing in a place that no record is about"),
     "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
     "operation": (Job, "an operation that was asked for over HTTP: rdev operation show -o json"),
     "operation-list": (Page[Job], "rdev operation list -o json"),
     "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
+    "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
@@ -74,6 +83,9 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "setting-list": (Sequence[Setting], "rdev context view -o json"),
     "usage": (Usage, "what runs of an agent have used"),
     "usage-list": (Sequence[Usage], "rdev agent usage -o json"),
+    "webhook": (Webhook, "an endpoint that is told what happens: rdev webhook remove -o json"),
+    "webhook-list": (Sequence[Webhook], "rdev webhook list -o json"),
+    "webhook-secret": (WebhookSecret, "a webhook with its secret: rdev webhook add -o json, rdev webhook rotate -o json"),
     "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
@@ -139,6 +151,22 @@ class CredentialMoved(TypedDict):
     """Where a credential is kept, or was."""
 
     place: str
+
+
+class KeyNamed(TypedDict):
+    """Which key it is, for whoever has it."""
+
+    name: str
+    prefix: str
+
+
+class KeyMade(KeyNamed):
+    """What a new key allows; without projects all, without networks from anywhere."""
+
+    scopes: list[str]
+    projects: list[str]
+    cidrs: list[str]
+    expires_at: str | None
 
 
 class NotWhole(TypedDict):
@@ -223,6 +251,46 @@ class GarbageCollected(TypedDict):
     file: str
 
 
+class WebhookNamed(TypedDict):
+    """What happened to a webhook; `project` is there if it is about one alone."""
+
+    project: NotRequired[str]
+
+
+class WebhookAdded(WebhookNamed):
+    """An endpoint shall be told of such events."""
+
+    host: str
+    events: list[str]
+
+
+class WebhookRemoved(WebhookNamed):
+    """An endpoint is told nothing more."""
+
+    host: str
+
+
+class WebhookRotated(WebhookNamed):
+    """A webhook has a new secret; until then the old one signs, too."""
+
+    old_secret_until: datetime
+
+
+class WebhookDisabled(WebhookNamed):
+    """Nothing is sent to an endpoint any more, until a test of it goes well."""
+
+    host: str
+    reason: str
+
+
+class WebhookTried(WebhookNamed):
+    """A message was sent by hand, and this came back; no status: nothing did."""
+
+    delivery: str
+    status: int | None
+    error: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
@@ -233,6 +301,8 @@ EVENTS: dict[str, Any] = {
     "project.synced": ProjectSynced,
     "credential.set": CredentialMoved,
     "credential.removed": CredentialMoved,
+    "key.created": KeyMade,
+    "key.revoked": KeyNamed,
     "project.undone": ProjectNamed,
     "project.undo_failed": NotWhole,
     "project.delete_requested": ProjectNamed,
@@ -249,6 +319,13 @@ EVENTS: dict[str, Any] = {
     "commit.kept": CommitMoved,
     "journal.pruned": JournalPruned,
     "gc.collected": GarbageCollected,
+    "webhook.added": WebhookAdded,
+    "webhook.removed": WebhookRemoved,
+    "webhook.rotated": WebhookRotated,
+    "webhook.disabled": WebhookDisabled,
+    "webhook.enabled": WebhookNamed,
+    "webhook.tested": WebhookTried,
+    "webhook.replayed": WebhookTried,
     **{kind.value: AgentTold for kind in AgentEventKind},
 }
 

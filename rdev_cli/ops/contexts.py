@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rdev_cli.domain.errors import Conflict, NotFound, RdevError
 from rdev_cli.domain.premises import PartKind
 from rdev_cli.domain.report import Check, Context, Setting, Verdict
+from rdev_cli.domain.serving import InstallSpec, Manifests
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 
@@ -56,6 +57,15 @@ def prove(world: World) -> Sequence[Check]:
         return world.cluster.checks()
     except RdevError as e:
         return [Check(name="reach", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
+
+
+@operation("context.install", Scope.ADMIN)
+def install(world: World, spec: InstallSpec) -> Manifests:
+    """Show what puts rdev serve into a cluster, for kubectl to apply.
+
+    Changes nothing, here or there: whoever may do so applies it, with rights that rdev itself never has.
+    """
+    return Manifests(namespace=spec.namespace, host=spec.served, manifests=world.shelf.manifests(spec))
 
 
 @operation("context.remove", Scope.ADMIN)

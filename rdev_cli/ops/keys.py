@@ -68,10 +68,16 @@ def revoke(world: World, key: str) -> Key:
     return replace(found, revoked_at=now)
 
 
-def known(world: World, text: str, *, whole: bool = False) -> Key:
-    """Return a key by its id or, unless `whole`, by a unique beginning of it (4 characters after `key_`)."""
+def key_id(text: str) -> str:
+    """Return text if it can be a key's id, or the beginning of one, else raise Invalid."""
     if not id_like(text, "key"):  # it may be the key itself, which is not repeated
         raise Invalid("that is no key's id", hint="rdev key list shows the ids: key_…", field="key")
+    return text
+
+
+def known(world: World, text: str, *, whole: bool = False) -> Key:
+    """Return a key by its id or, unless `whole`, by a unique beginning of it (4 characters after `key_`)."""
+    key_id(text)
     everything = world.store.keys()
     found = [one for one in everything if one.id.startswith(text)]
     if not found:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
 
     from rdev_cli.domain.access import Grant
     from rdev_cli.domain.report import Check, Context, Setting
+    from rdev_cli.domain.serving import InstallSpec
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
@@ -25,6 +27,14 @@ class Shelf(Protocol):
 
     def skeleton(self, values: Mapping[str, str]) -> Mapping[str, tuple[bytes, bool]]:
         """Return the rendered skeleton: path -> (content, executable). The same values give the same bytes."""
+        ...
+
+    def manifests(self, spec: InstallSpec) -> str:
+        """Return the shipped manifests of `rdev serve` as YAML, with what was chosen in its places."""
+        ...
+
+    def kinds(self) -> Sequence[str]:
+        """Return the kinds of events that the journal's schema knows."""
         ...
 
 
@@ -84,6 +94,8 @@ class World(Protocol):
     def premises(self) -> Premises: ...
     @property
     def files(self) -> Files: ...
+    @property
+    def hooks(self) -> Hooks: ...
     @property
     def clock(self) -> Clock: ...
     @property

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
+    from rdev_cli.domain.webhook import Delivery, Webhook
 
 
 class Writing(Protocol):
@@ -64,7 +65,30 @@ class Writing(Protocol):
         ...
 
     def append(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
-        """Write one line of the journal, chained to the last, in the name of the store's actor."""
+        """Write one line of the journal, chained to the last, in the name of the store's actor.
+
+        For each webhook that wants it a delivery is written, too, and so kept together with the line or not at all.
+        """
+        ...
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        """Insert or replace by id."""
+        ...
+
+    def drop_webhook(self, id: str) -> None:
+        """Forget a webhook and its deliveries."""
+        ...
+
+    def find_webhook(self, id: str) -> Webhook | None: ...
+
+    def put_delivery(self, delivery: Delivery, body: str | None = None) -> None:
+        """Insert a delivery with what is sent; without a body replace the one with its id, if it is still there."""
+        ...
+
+    def find_delivery(self, id: str) -> Delivery | None: ...
+
+    def forget_deliveries(self, before: datetime) -> None:
+        """Forget deliveries that are over and were made before a time."""
         ...
 
     def prune(self, before: datetime) -> tuple[int, int, str]:
@@ -157,6 +181,30 @@ class Store(Protocol):
 
     def credentials(self) -> Sequence[Credential]:
         """Return the records of all credentials, by name; the values are a vault's."""
+        ...
+
+    def webhooks(self) -> Sequence[Webhook]:
+        """Return all webhooks, oldest first; a caller held to some projects sees those that are about these alone."""
+        ...
+
+    def find_webhooks(self, beginning: str) -> Sequence[Webhook]:
+        """Return webhooks whose id begins so."""
+        ...
+
+    def deliveries(self, *, webhook: str = "", before: str = "", limit: int = 100) -> Sequence[Delivery]:
+        """Return deliveries of one webhook or of all, newest first; with `before`, those with a lesser id."""
+        ...
+
+    def find_deliveries(self, beginning: str) -> Sequence[Delivery]:
+        """Return deliveries whose id begins so."""
+        ...
+
+    def body(self, delivery: str) -> str:
+        """Return what a delivery sends; NotFound if there is no such delivery."""
+        ...
+
+    def due(self, webhook: str, now: datetime, *, most: int) -> Sequence[tuple[Delivery, str]]:
+        """Return pending deliveries of a webhook whose time has come, with what is sent, the longest due first."""
         ...
 
     def keys(self) -> Sequence[Key]:

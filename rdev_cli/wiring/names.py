@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Found = list[tuple[str, str]]
 
-MOST = 1000  # projects, or credentials
+MOST = 1000  # projects, credentials, or keys
 RECENT = 50  # commands
 _PLAIN = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _CAPITAL = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -52,6 +52,12 @@ def credentials(folder: str, typed: str) -> Found:
     """Return the credentials of a context that begin as typed, with where each is kept; no vault is opened."""
     found = _rows(folder, "select name, place from credentials where name >= ? and name < ? order by name limit ?", typed, MOST)
     return [(name, words) for name, words in found if isinstance(name, str) and "A" <= name[:1] <= "Z" and set(name) <= _CAPITAL]
+
+
+def keys(folder: str, typed: str) -> Found:
+    """Return the keys of a context by their ids, those that were not revoked, with their names."""
+    found = _rows(folder, "select id, name from keys where revoked_at is null and id >= ? and id < ? order by id limit ?", typed, MOST)
+    return [(id, words) for id, words in found if _plain(id)]
 
 
 def contexts(environ: Mapping[str, str]) -> Found:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.cluster import Cluster, Spool
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
+    from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.timing import Clock
     from rdev_cli.ports.vault import Vaults
@@ -266,6 +267,13 @@ class Services:
         from rdev_cli.adapters.local.copies import LocalFiles
 
         return LocalFiles(self.stop)
+
+    @shared
+    def hooks(self) -> "Hooks":
+        """The way to endpoints that are told what happens."""
+        from rdev_cli.adapters.webhooks.way import HookWay
+
+        return HookWay(self._environ, vaults=self.vaults)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

@@ -12,6 +12,7 @@ from tests.support import lab
 from tests.support.podbench import PodBench
 
 Rdev = Callable[..., "CompletedProcess[bytes]"]
+RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 PATIENCE = 120  # seconds that a command may take here; nothing in these tests is about speed
 
 
@@ -54,6 +55,22 @@ def kubectl(namespace: str) -> Callable[..., Any]:
         return json.loads(said) if "json" in words else said
 
     return run
+
+
+@pytest.fixture
+def restricted(kubectl: Callable[..., Any], namespace: str, tmp_path: Path) -> Path:
+    """A kubeconfig of one who has nothing but the shipped Role."""
+    kubectl("apply", "-f", str(RBAC))
+    token = kubectl("create", "token", "rdev").decode().strip()
+    file = tmp_path / "restricted"
+    file.write_text(Path(lab.needed("RDEV_TEST_KUBECONFIG")).read_text())
+    file.chmod(0o600)
+    cluster = lab.kubectl("config", "view", "--minify", "-o", "jsonpath={.contexts[0].context.cluster}").decode()
+    front = ("--kubeconfig", str(file), "config")
+    lab.kubectl(*front, "set-credentials", "rdev", f"--token={token}")
+    lab.kubectl(*front, "set-context", "rdev", f"--cluster={cluster}", "--user=rdev", f"--namespace={namespace}")
+    lab.kubectl(*front, "use-context", "rdev")
+    return file
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import pytest
 
 from rdev_cli.adapters.kubernetes import kubeconfig, probe
 from rdev_cli.domain.report import Verdict
-from tests.cluster.conftest import error
+from tests.cluster.conftest import RBAC, error
 from tests.support import lab
 
 pytestmark = pytest.mark.cluster
 
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 OPEN = """{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "open"}, "spec": {"podSelector": {},
 "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}}"""
 
@@ -104,22 +103,6 @@ def test_t_k8s_6_a_policy_that_is_not_in_force_is_measured_and_refused_unless_al
         assert there("project", "delete", "weak", "--yes").returncode == 0
     finally:
         kubectl("delete", "networkpolicy", "open")
-
-
-@pytest.fixture
-def restricted(kubectl, namespace, tmp_path):
-    """A kubeconfig of one who has nothing but the shipped Role."""
-    kubectl("apply", "-f", str(RBAC))
-    token = kubectl("create", "token", "rdev").decode().strip()
-    file = tmp_path / "restricted"
-    file.write_text(Path(lab.needed("RDEV_TEST_KUBECONFIG")).read_text())
-    file.chmod(0o600)
-    cluster = lab.kubectl("config", "view", "--minify", "-o", "jsonpath={.contexts[0].context.cluster}").decode()
-    front = ("--kubeconfig", str(file), "config")
-    lab.kubectl(*front, "set-credentials", "rdev", f"--token={token}")
-    lab.kubectl(*front, "set-context", "rdev", f"--cluster={cluster}", "--user=rdev", f"--namespace={namespace}")
-    lab.kubectl(*front, "use-context", "rdev")
-    return file
 
 
 def test_t_k8s_8_the_main_job_needs_no_more_than_the_shipped_role(there, restricted, left):

@@ -4,12 +4,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from rdev_cli.ops import jobs
+from rdev_cli.wiring.services import Services
+from tests.support import serving
 
 pytestmark = pytest.mark.state
 
@@ -144,3 +150,84 @@ def test_the_copies_hold_while_others_write(run: Run, user: Mapping[str, str], t
     typed(run, LIVE_RESTORE)
     no_worse(run)
     works(run, tmp_path)
+
+
+# what a server keeps
+
+HOOK = ("--url", "https://127.0.0.1:9/hook", "--event", "command.*")
+LOCAL_HOOKS = {"RDEV_WEBHOOK_ALLOW": "127.0.0.0/8"}
+
+
+@pytest.fixture
+def serve(spawn: Callable[..., "subprocess.Popen[bytes]"], user: Mapping[str, str]) -> Callable[[], serving.Server]:
+    """Start a server on the user's state."""
+    places = dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"))
+    return lambda: serving.start(spawn, env={**places, **user, **LOCAL_HOOKS})
+
+
+def settled(server: serving.Server, path: str, key: str) -> dict[str, object]:
+    end = time.monotonic() + 60
+    while True:
+        status, _, document = server.ask("GET", path, key=key)
+        assert status == 200, document
+        if document["data"]["state"] not in ("pending", "running"):
+            return dict(document["data"])
+        assert time.monotonic() < end, document
+        time.sleep(0.1)
+
+
+def made_key(run: Run, name: str) -> str:
+    words = ("rdev", "key", "create", "--name", name, "--scope", "admin", "-o", "json")
+    return str(json.loads(run(*words).stdout)["key"])
+
+
+def test_what_waited_for_a_server_when_the_copy_was_made_is_done_once_after_the_restore(
+    run: Run, user: Mapping[str, str], serve: Callable[[], serving.Server], tmp_path: Path
+) -> None:
+    work(run)
+    key, gone = made_key(run, "ci"), made_key(run, "old")
+    run("rdev", "key", "revoke", "old", "--yes")
+    world = Services(environ=dict(user), cwd=tmp_path)
+    job = jobs.submit(world, "command.run", {"project": "shop", "kind": "shell", "line": "echo run >>runs"})
+    world.close()
+    typed(run, STILL_BACKUP)
+    lose_everything(user)
+    typed(run, STILL_RESTORE)
+    for _ in range(2):  # the second one finds it done
+        server = serve()
+        assert settled(server, f"/commands/{job.id}", key)["state"] == "completed"
+        assert server.ask("GET", "/projects", key=gone)[0] == 401
+        server.stop()
+        assert run("rdev", "exec", "shop", "--", "cat", "runs").stdout == b"run\n"
+
+
+def test_a_copy_of_what_a_server_works_on_brings_back_keys_webhooks_and_jobs(
+    run: Run, user: dict[str, str], serve: Callable[[], serving.Server]
+) -> None:
+    user.update(LOCAL_HOOKS)
+    work(run)
+    key = made_key(run, "ci")
+    hook = json.loads(run("rdev", "webhook", "add", *HOOK, "-o", "json").stdout)["id"]
+    server = serve()
+    done = server.ask("POST", "/projects/shop/shell", {"command": "echo done"}, key=key)[2]["data"]["id"]
+    assert settled(server, f"/commands/{done}", key)["state"] == "completed"
+    running = server.ask("POST", "/projects/shop/shell", {"command": "echo run >>runs; sleep 600"}, key=key)[2]["data"]["id"]
+    end = time.monotonic() + 60
+    while server.ask("GET", f"/commands/{running}", key=key)[2]["data"]["state"] != "running":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    typed(run, LIVE_BACKUP)
+    run("rdev", "command", "cancel", running)
+    server.stop(signal.SIGKILL)
+    shutil.copytree(Path(user["HOME"]) / ".config/rdev", Path(user["HOME"]) / "settings")
+    lose_everything(user)
+    (Path(user["HOME"]) / "settings").rename(Path(user["HOME"]) / ".config/rdev")
+    typed(run, LIVE_RESTORE)
+    server = serve()
+    assert settled(server, f"/commands/{done}", key)["state"] == "completed"
+    assert settled(server, f"/commands/{running}", key)["state"] == "lost"
+    assert [one["id"] for one in server.ask("GET", "/webhooks", key=key)[2]["data"]["items"]] == [hook]
+    tried = server.ask("POST", f"/webhooks/{hook}/test", {}, key=key)
+    assert "vault" not in json.dumps(tried[2])  # nobody listens there, but its secret is there to sign with
+    server.stop()
+    run("rdev", "exec", "shop", "--", "test", "!", "-e", "runs")  # it was not started again

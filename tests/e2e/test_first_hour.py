@@ -131,7 +131,8 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(rdev: Rdev, 
     [
         f"credential set -v K={KEY}", f"credential set -v {KEY}", f"credential set -v K {KEY}", f"credential set K - {KEY}",
         f"credential set K {KEY} --json", f"credential set K --value={KEY}", f"credential add K {KEY}", f"credentials set K {KEY}",
-        f"set credential K {KEY}", f"-v credential set K {KEY}", f"credential test K {KEY}", f"login {KEY}", f"key {KEY}",
+        f"set credential K {KEY}", f"-v credential set K {KEY}", f"credential test K {KEY}", f"login {KEY}", f"key {KEY}", f"key show {KEY}",
+        f"key revoke {KEY} --yes", f"key show key_0000 {KEY}", f"key create {KEY}",
     ],
 )  # fmt: skip
 def test_a_key_that_is_typed_where_none_belongs_is_never_repeated(typed: str, rdev: Rdev, tmp_path: Path) -> None:

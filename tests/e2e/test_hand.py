@@ -66,6 +66,8 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("completion",): ("completion", "bash"),
     ("project", "sync"): ("project", "sync", "shop"),
     ("credential", "list"): ("credential", "list"),
+    ("key", "create"): ("key", "create", "--name", "ci", "--scope", "projects:read"),
+    ("key", "list"): ("key", "list"),
     ("cp",): ("cp", "shop:README.md", "."),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
@@ -77,6 +79,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "use"): ("context", "use", "local"),
     ("context", "set"): ("context", "set", "local", "--isolation", "bubblewrap"),
     ("context", "test"): ("context", "test"),
+    ("context", "install"): ("context", "install", "--print"),
     ("gc",): ("gc",),
     ("doctor",): ("doctor",),
     ("schema",): ("schema",),
@@ -85,6 +88,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 RAW = {
     ("completion",),
+    ("context", "install"),
     ("exec",),
     ("shell",),
     ("git",),
@@ -100,6 +104,7 @@ LISTS = {
     ("project", "list"),
     ("command", "list"),
     ("credential", "list"),
+    ("key", "list"),
     ("ps",),
     ("events",),
     ("context", "list"),
@@ -109,7 +114,7 @@ LISTS = {
     ("schema",),
     ("uninstall",),
 }
-# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py) or a pod without a record (tests/e2e/test_left.py);
+# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_keys.py) or a pod without a record (tests/e2e/test_left.py);
 # the demo runs below
 UNTRIED = {
     ("agent", "run"),
@@ -117,6 +122,7 @@ UNTRIED = {
     ("project", "adopt"),
     ("claude",),
     ("demo",),
+    *(("key", verb) for verb in ("show", "revoke")),
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
 }
 

@@ -49,6 +49,7 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "KUBE-CONTEXT": (2, 3),
     "NAMESPACE": (2,),
     "IMAGE": (2,),
+    "HOST": (2,),
     "POLICY": (2,),
     "CLASS": (2,),
     "CORES": (2,),
@@ -57,6 +58,10 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "DURATION|DATE": (2,),
     "SOURCE": (2, 3),
     "TARGET": (2, 3),
+    "KEY": (2,),
+    "SCOPE": (2,),
+    "CIDR": (2,),
+    "DURATION|never": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -110,6 +115,7 @@ GIVEN = {
     "file": "nowhere.env",
     "project": "ok",
     "command": "cmd_00000000000000000000",
+    "key": "key_00000000000000000000",
     "name": "local",
     "prompt": "do it",
     "line": "touch P",
@@ -140,6 +146,7 @@ def _parameters() -> dict[str, tuple[str, tuple[str, ...]]]:
                 words += ["{}" if one is param else GIVEN[one.name] for one in values if one.param_type_name == "argument"]
             words += [f"{long}={{}}"] if long else []
             words += ["--yes"] if any("--yes" in one.opts for one in command.params) and param.name not in shared else []
+            words += ["--print"] if any("--print" in one.opts for one in command.params) else []
             words += ["--", "touch", "P"] if path[0] in TAILED and param.name not in shared else []
             number = "NUMBER" if type(param.type).__name__ == "IntRange" else None
             found[label] = (number or str(param.metavar).strip("[]"), tuple(words))

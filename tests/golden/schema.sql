@@ -2,6 +2,8 @@ CREATE TABLE commands (id text primary key, project text not null, project_id te
 CREATE INDEX commands_by_project on commands (project, id);
 CREATE INDEX commands_by_state on commands (state);
 CREATE TABLE credentials (name text primary key, place text not null, updated_at text not null) strict;
+CREATE TABLE deliveries (id text primary key, webhook text not null references webhooks (id) on delete cascade, kind text not null, seq integer not null, state text not null, created_at text not null, queued_at text not null, due_at text, tries integer not null, attempts text not null, body text not null) strict;
+CREATE INDEX deliveries_due on deliveries (webhook, state, due_at);
 CREATE TABLE departed (id text primary key) strict;
 CREATE TABLE events (seq integer primary key, at text not null, kind text not null, subject text not null, actor text not null, data text not null, hash text not null, project text not null default '') strict;
 CREATE INDEX events_by_project on events (project, seq);
@@ -20,3 +22,4 @@ CREATE TABLE orphans (place text not null, uid text not null, there text not nul
 CREATE TRIGGER project_departs after delete on projects begin insert or ignore into departed values (old.id); end;
 CREATE TABLE projects (id text primary key, name text not null unique, description text not null, source text not null, network integer not null, state text not null, pod text not null, repository text not null, branch text not null, created_at text not null, updated_at text not null, agent text not null default '', model text not null default '') strict;
 CREATE TABLE steps (operation text not null references operations (id) on delete cascade, position integer not null, name text not null, state text not null, primary key (operation, position)) strict;
+CREATE TABLE webhooks (id text primary key, url text not null, events text not null, projects text not null, state text not null, reason text not null, created_at text not null, created_by text not null, place text not null, old_secret_until text, failures integer not null, failing_since text, blocked_until text) strict;

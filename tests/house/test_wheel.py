@@ -15,7 +15,7 @@ import pytest
 
 from tests.house.listing import ROOT, tracked
 
-FOLDERS = ("skeleton", "cookbooks", "completions")  # what ships beside the package, as far as it is there
+FOLDERS = ("skeleton", "cookbooks", "completions", "deploy")  # what ships beside the package, as far as it is there
 # Writes down every file and folder that an interpreter opens below RDEV_TEST_ROOT.
 _WATCH = """
 import os, sys

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import Any
 
 ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 
@@ -18,8 +19,9 @@ ADMIN = "rdev_sk_firstkey_0123456789abcdef0123456789abcdef"
 class Server:
     """One `rdev serve` that listens."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: IO[bytes]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: int) -> None:
         self.process, self._log = process, log
+        weakref.finalize(self, os.close, log)
         self.at(url)
 
     def at(self, url: str) -> None:
@@ -55,7 +57,7 @@ class Server:
 
     def said(self) -> str:
         """Return what it has written on stderr so far."""
-        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
+        return os.pread(self._log, 1 << 24, 0).decode(errors="replace")
 
     def stop(self, number: int = 15) -> int:
         """Send a signal and return the exit code."""
@@ -88,7 +90,8 @@ def start(
     spawn: Callable[..., "subprocess.Popen[bytes]"], *args: str, env: Mapping[str, str | None] | None = None, **options: Any
 ) -> Server:
     """Start `rdev serve` on a free port with the first key ADMIN, and return it once it listens and is ready."""
-    log = tempfile.TemporaryFile()  # noqa: SIM115 -- goes with the server; a pipe that nobody reads would fill
+    log, path = tempfile.mkstemp()  # a pipe that nobody reads would fill
+    os.unlink(path)
     process = spawn("serve", "--port", "0", *args, env={"RDEV_ADMIN_KEY": ADMIN, **(env or {})}, stderr=log, **options)
     server = Server(process, "", log)
     server.at(first_line(server))

@@ -109,6 +109,22 @@ def m007_access(db: Database) -> None:
 
 
 @steps()
+def m008_webhooks(db: Database) -> None:
+    """Webhooks without their secrets, and what is or was to be sent to them."""
+    db.execute(
+        "create table webhooks (id text primary key, url text not null, events text not null, projects text not null, state text not null,"
+        " reason text not null, created_at text not null, created_by text not null, place text not null, old_secret_until text,"
+        " failures integer not null, failing_since text, blocked_until text) strict"
+    )
+    db.execute(
+        "create table deliveries (id text primary key, webhook text not null references webhooks (id) on delete cascade, kind text not null,"
+        " seq integer not null, state text not null, created_at text not null, queued_at text not null, due_at text,"
+        " tries integer not null, attempts text not null, body text not null) strict"
+    )
+    db.execute("create index deliveries_due on deliveries (webhook, state, due_at)")
+
+
+@steps()
 def m009_jobs(db: Database) -> None:
     """What was asked for by somebody who does not wait; and requests under a key, with the seed of the ids that they mint."""
     db.execute(

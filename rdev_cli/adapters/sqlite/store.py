@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
+    from rdev_cli.domain.webhook import Delivery, Webhook
     from rdev_cli.ports.timing import Clock
 
 KEPT = 86400.0  # seconds that an answer under an idempotency key is kept
@@ -91,6 +92,34 @@ class SqliteWriting(Leases):
         unbound(self._grant)
         self._connection.execute("delete from credentials where name = ?", [name])
 
+    def put_webhook(self, webhook: Webhook) -> None:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        hooks.put_webhook(self._connection, self._grant, webhook)
+
+    def drop_webhook(self, id: str) -> None:
+        if self.find_webhook(id) is not None:
+            self._connection.execute("delete from webhooks where id = ?", [id])
+
+    def find_webhook(self, id: str) -> Webhook | None:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        return next((one for one in hooks.find_webhooks(self._connection, self._grant, id) if one.id == id), None)
+
+    def put_delivery(self, delivery: Delivery, body: str | None = None) -> None:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        hooks.put_delivery(self._connection, delivery, body)
+
+    def find_delivery(self, id: str) -> Delivery | None:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        return next((one for one in hooks.find_deliveries(self._connection, self._grant, id) if one.id == id), None)
+
+    def forget_deliveries(self, before: datetime) -> None:
+        unbound(self._grant)
+        self._connection.execute("delete from deliveries where state <> 'pending' and created_at < ?", [stamp(before)])
+
     def put_key(self, key: Key, hash: str) -> None:
         must_see(self._grant, f"project {', '.join(key.projects)}", *(key.projects or [""]))
         if self._connection.execute("select 1 from keys where prefix = ?", [key.prefix]).fetchone():
@@ -137,6 +166,10 @@ class SqliteWriting(Leases):
             ],
         )
         self._connection.execute("update journal_head set seq = ?, hash = ?", [seq + 1, line])
+        if self._connection.execute("select 1 from webhooks where state = 'enabled' limit 1").fetchone():
+            from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- where nobody is told, it costs nothing
+
+            hooks.queue(self._connection, seq=seq + 1, at=at, kind=kind, subject=subject, data=body, project=project)
 
     def _whose(self, kind: str, subject: str, data: Mapping[str, Any]) -> str:
         """Return the project that a line of the journal is about, empty if it is about none."""
@@ -374,6 +407,42 @@ class SqliteStore:
         with self._database.reading() as connection:
             rows = connection.execute("select name, place, updated_at from credentials order by name")
             return [Credential(name=name, place=place, updated_at=moment(at)) for name, place, at in rows]
+
+    def webhooks(self) -> Sequence[Webhook]:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.webhooks(connection, self._grant)
+
+    def find_webhooks(self, beginning: str) -> Sequence[Webhook]:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.find_webhooks(connection, self._grant, beginning)
+
+    def deliveries(self, *, webhook: str = "", before: str = "", limit: int = 100) -> Sequence[Delivery]:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.deliveries(connection, self._grant, webhook, before, limit)
+
+    def find_deliveries(self, beginning: str) -> Sequence[Delivery]:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.find_deliveries(connection, self._grant, beginning)
+
+    def body(self, delivery: str) -> str:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.body_of(connection, self._grant, delivery)
+
+    def due(self, webhook: str, now: datetime, *, most: int) -> Sequence[tuple[Delivery, str]]:
+        from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
+
+        with self._database.reading() as connection:
+            return hooks.due(connection, webhook, now, most)
 
     def keys(self) -> Sequence[Key]:
         mine, names = keys_seen(self._grant)

@@ -1,12 +1,14 @@
 """rdev context."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from rdev_cli.domain.report import Verdict
+from rdev_cli.domain.serving import InstallSpec
 from rdev_cli.domain.values import name as name_rule
-from rdev_cli.faces.cli.face import Misused, checked, confirm, does, hand, noun, say
+from rdev_cli.faces.cli.face import Misused, checked, confirm, does, hand, noun, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import contexts
 
@@ -73,6 +75,33 @@ def prove(
     show(ctx, found)
     if any(check.verdict is Verdict.FAILED for check in found):
         raise typer.Exit(9)
+
+
+@does(
+    app, "install", contexts.install, epilog="rdev context install --print --image registry.example.org/rdev-serve:1 | kubectl apply -f -"
+)
+def install(
+    ctx: typer.Context,
+    printed: Annotated[bool, typer.Option("--print", help="Print the manifests, which kubectl applies; rdev applies nothing.")] = False,
+    namespace: Annotated[str, typer.Option("--namespace", metavar="NAMESPACE", help="Where it runs, with the pods of projects.")] = "rdev",
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="The server's image; deploy/serve.Dockerfile makes one.")
+    ] = None,
+    pod_image: Annotated[
+        str | None, typer.Option("--pod-image", metavar="IMAGE", help="The image of projects' pods; deploy/claudebox.Dockerfile makes one.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="The name that clients use; the service's own in the cluster.")
+    ] = None,
+) -> None:
+    if not printed:
+        raise Misused("rdev prints what is to be applied, and kubectl applies it", "rdev context install --print | kubectl apply -f -")
+    here = hand(ctx)
+    found = contexts.install(here.world(), InstallSpec(namespace=namespace, image=image, pod_image=pod_image, host=host))
+    if here.human or here.output == "name":
+        write(sys.stdout, found.manifests)
+    else:
+        show(ctx, found)
 
 
 @does(app, "remove", contexts.remove)

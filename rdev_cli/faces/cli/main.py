@@ -33,6 +33,8 @@ TREE: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
+    "webhook": ("webhooks", "Webhooks: endpoints elsewhere that are told what happens."),
+    "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
     "serve": ("serve", "Serve projects, commands and agents over HTTP, until it is stopped."),
     "context": ("contexts", "Contexts: named places to work, and the settings in force."),
     "gc": ("gc", "List what is left over of projects that are gone, and remove it."),
@@ -259,8 +261,8 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
         typed = words if tail is None else [*words, "--", *tail]
         wrong, hint = meant.line(typed, getattr(error, "option_name", "")) or ("", hint)
     message = wrong or message.partition(" Did you mean")[0]
-    if words[:1] == ["credential"] and kind == "UsageError":
-        message = message.partition(" (")[0]  # a word too many may be the value
+    if words[:1] in (["credential"], ["key"]) and kind == "UsageError":
+        message = message.partition(" (")[0]  # a word too many may be the value, or the key itself
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint or meant.usage(words), code="USAGE"), form)
     return 2
 
@@ -269,7 +271,7 @@ def _missing(error: Any) -> str:
     """Return how a command is typed that lacks a word, and where such words can be found."""
     ctx = error.ctx
     typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]")))
-    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent"}.get(error.param.metavar or "")
+    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key"}.get(error.param.metavar or "")
     if not noun or ctx.command_path == "rdev project create":
         return f"{typed}; {ctx.command_path} --help says more"
     return f"{typed}; rdev {noun} list shows the ones there are"

@@ -29,7 +29,7 @@ _ROOT = {
     "jobs job top processes tasks cmd": ("ps", "command list"),
     "history": ("command list", "events"),
     "show status info describe inspect view": ("project status PROJECT", "command show COMMAND"),
-    "login auth signin key keys apikey secret secrets token creds vault": ("credential set ANTHROPIC_API_KEY",),
+    "login auth signin keys apikey secret secrets token creds vault": ("credential set ANTHROPIC_API_KEY",),
     "logout": ("credential list", "credential remove NAME"),
     "config configure settings set env setup edit": ("context view", "context set --help"),
     "use switch": ("context use NAME",),
@@ -47,7 +47,7 @@ _VERBS = {
     "remove": "rm delete del destroy drop unset forget", "create": "new add init make", "set": "create new add init make edit update save put",
     "cancel": "kill stop abort end terminate", "output": "log logs tail cat print", "attach": "follow wait watch",
     "run": "start exec launch", "test": "check verify try", "health": "check verify test doctor", "sync": "push pull fetch update",
-    "use": "switch select", "import": "load", "usage": "cost costs stats tokens",
+    "use": "switch select", "revoke": "rm delete del destroy drop remove cancel", "import": "load", "usage": "cost costs stats tokens",
 }  # fmt: skip
 _UNSHOWN = {"list": "get show cat view info describe"}  # of what is only ever listed
 _LINES = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.domain.codec import plain, to_json
+from rdev_cli.domain.codec import plain, stamp, to_json
 from rdev_cli.domain.values import sized, spoken
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rdev_cli.domain.access import Key
     from rdev_cli.domain.agent import AgentInfo
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
     from rdev_cli.domain.standing import ProjectStatus, ProjectSync
+    from rdev_cli.domain.webhook import Delivery, Webhook
 
     Pairs = list[tuple[str, str]]
     Rows = list[tuple[str, ...]]
@@ -166,6 +168,46 @@ def _credential(value: Credential) -> Pairs:
     return [("name", value.name), ("place", value.place), ("updated", ago(value.updated_at)), ("used by", used)]
 
 
+def _webhook(value: Webhook) -> Pairs:
+    rest = f", left alone until {stamp(value.blocked_until)}" if value.blocked_until else ""
+    return [
+        ("id", value.id), ("url", value.url), *(("" if at else "events", kind) for at, kind in enumerate(value.events)),
+        ("projects", ", ".join(value.projects) or "all"), ("state", value.state.value + (f": {value.reason}" if value.reason else "")),
+        ("failing", f"{value.failures} in a row{rest}" if value.failures else ""), ("secret", getattr(value, "secret", "")),
+        ("old secret", f"signs until {stamp(value.old_secret_until)}" if value.old_secret_until else ""),
+        ("created", ago(value.created_at)), ("by", value.created_by),
+    ]  # fmt: skip
+
+
+def _delivery(value: Delivery) -> Pairs:
+    tries = [(one, str(one.status or "no answer") + (f", {one.error}" if one.error else "")) for one in value.attempts]
+    return [
+        ("id", value.id), ("webhook", value.webhook), ("event", value.kind), ("seq", str(value.seq or "")), ("state", value.state.value),
+        ("next try", stamp(value.due_at) if value.due_at else ""),
+        *(("" if at else "tries", f"{ago(one.at)}: {came} ({one.duration_ms} ms)") for at, (one, came) in enumerate(tries)),
+        ("answer", value.attempts[-1].answer if value.attempts else ""),
+    ]  # fmt: skip
+
+
+def _key(value: Key) -> Pairs:
+    return [
+        ("id", value.id), ("name", value.name), ("begins with", f"rdev_sk_{value.prefix}_"), ("state", _stands(value)),
+        ("scopes", ", ".join(value.scopes)), ("projects", ", ".join(value.projects) or "all"), ("from", ", ".join(value.cidrs) or "anywhere"),
+        ("created", f"{ago(value.created_at)} by {value.created_by}"), ("expires", _until(value)),
+        ("last used", ago(value.last_used_at) if value.last_used_at else "never"),
+        ("revoked", ago(value.revoked_at) if value.revoked_at else ""),
+    ]  # fmt: skip
+
+
+def _stands(key: Key) -> str:
+    over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return "revoked" if key.revoked_at else "expired" if over else "in force"
+
+
+def _until(key: Key) -> str:
+    return key.expires_at.astimezone().strftime("%Y-%m-%d %H:%M") if key.expires_at else "never"
+
+
 def _whose(value: Any) -> str:
     words = {"here": "this context's", "context": "another context's", "nobody": "of this installation, without a record"}
     return words.get(value.whose) or f"of the installation {value.installation or 'nobody named'}"
@@ -183,7 +225,8 @@ def _copied(value: Copied) -> Pairs:
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
-    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied,
+    "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
+    "Key": _key,
 }  # fmt: skip
 
 
@@ -269,6 +312,35 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("PLACE", False, lambda c: c.place),
         ("UPDATED", False, lambda c: ago(c.updated_at)),
         ("USED BY", False, lambda c: ", ".join(c.used_by) or "-"),
+    ),
+    "Webhook": (
+        ("ID", False, lambda w: w.id),
+        ("STATE", False, lambda w: w.state.value),
+        ("EVENTS", False, lambda w: ",".join(w.events)),
+        ("PROJECTS", False, lambda w: ",".join(w.projects) or "all"),
+        ("FAILURES", True, lambda w: str(w.failures)),
+        ("URL", False, lambda w: w.url),
+    ),
+    "Delivery": (
+        ("ID", False, lambda d: d.id),
+        ("STATE", False, lambda d: d.state.value),
+        ("EVENT", False, lambda d: d.kind),
+        ("CREATED", False, lambda d: ago(d.created_at)),
+        ("TRIES", False, lambda d: str(len(d.attempts))),
+        ("WEBHOOK", True, lambda d: d.webhook),
+        ("LAST", False, lambda d: (d.attempts[-1].error or str(d.attempts[-1].status)) if d.attempts else "-"),
+    ),
+    "Key": (
+        ("ID", False, lambda k: k.id),
+        ("NAME", False, lambda k: k.name),
+        ("STATE", False, _stands),
+        ("SCOPES", False, lambda k: ",".join(k.scopes)),
+        ("PROJECTS", False, lambda k: ",".join(k.projects) or "all"),
+        ("EXPIRES", False, _until),
+        ("USED", False, lambda k: ago(k.last_used_at) if k.last_used_at else "never"),
+        ("PREFIX", True, lambda k: k.prefix),
+        ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
+        ("BY", True, lambda k: k.created_by),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Holding": (

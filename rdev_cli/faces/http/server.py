@@ -16,7 +16,6 @@ from pathlib import Path
 import h11
 import uvicorn
 from starlette.middleware import Middleware
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
@@ -26,6 +25,7 @@ from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
 from rdev_cli.faces.http.metrics import Metrics
+from rdev_cli.faces.http.wire import Wire
 from rdev_cli.ops import keys
 from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
@@ -128,7 +128,7 @@ def permitted(spec: ServeSpec, world: Services, admin: Secret | None) -> bool:
     return with_key
 
 
-class _Bounded(H11Protocol):
+class _Bounded(Wire):
     """HTTP/1.1 in which a request's headers have a time, too, and a request that is none is answered in our shape."""
 
     _timer: asyncio.TimerHandle | None = None

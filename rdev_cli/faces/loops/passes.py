@@ -7,7 +7,7 @@ from rdev_cli.domain.command import OPEN
 from rdev_cli.domain.errors import OutcomeUnknown, RdevError
 from rdev_cli.domain.resource import OrphanState
 from rdev_cli.faces.loops.clockwork import Loop
-from rdev_cli.ops import commands, gc, jobs, keys
+from rdev_cli.ops import commands, gc, jobs, keys, webhooks
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
@@ -24,6 +24,7 @@ def loops(world: Services, health: Health, used: dict[str, datetime], stop: Stop
     working.stop = stop
     return (
         Loop(name="jobs", every=0.1, body=lambda: jobs.run_one(working, working.acting), alone=False, threads=WORKERS),
+        Loop(name="webhooks", every=1, body=lambda: webhooks.deliver(working) > 0, alone=False),
         Loop(name="health", every=30, body=health.look, alone=False),
         Loop(name="commands", every=5, body=lambda: settle(world)),
         Loop(name="keys", every=60, body=lambda: note_used(world, used), alone=False),

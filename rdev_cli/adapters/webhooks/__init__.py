@@ -1,0 +1,1 @@
+"""Messages to endpoints elsewhere: where they may go, and how they are sent."""
