@@ -56,10 +56,10 @@ lock *words:
     "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
       --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
 
-# what takes long: what is about the state on both SQLites, more examples, a cluster's connections cut a thousand times, the benchmarks
+# what takes long: what is about the state on both SQLites, more examples, a cluster's connections cut a thousand times and 200 at once, the benchmarks
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
-    RDEV_TEST_CUTS=1000 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
+    RDEV_TEST_CUTS=1000 RDEV_TEST_AT_ONCE=200 RDEV_TEST_SECONDS=600 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
     {{bin}}/pytest -n0 -m outages
     {{bin}}/python bench/bench.py -n 30
 

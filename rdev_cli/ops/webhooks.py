@@ -31,7 +31,7 @@ from rdev_cli.ports import World
 from rdev_cli.ports.store import Writing
 
 PARALLEL = 10  # messages on their way at once
-EACH = 4  # of them to one endpoint, while all is well there; 1 after a failure
+EACH = 4  # of them to one endpoint, while all is well there; 1 where the last two failed
 _LEASE = 60.0  # seconds; a message is at most 20 on its way
 
 
@@ -157,7 +157,7 @@ def deliver(world: World) -> int:
     """Send all that is due, until nothing is or somebody says stop; return how many tries there were.
 
     Of all processes one sends at a time; 0 at once if another does. A message whose outcome could not be written down is sent again, under the same
-    id. At most 10 are on their way at once, 4 of them to one endpoint, and 1 to an endpoint that failed last; one that fails again and again
+    id. At most 10 are on their way at once, 4 of them to one endpoint, and 1 to an endpoint that failed twice; one that fails again and again
     is left alone for a while.
     """
     if not any(_due(world, webhook, 1) for webhook in world.store.webhooks()):
@@ -204,7 +204,7 @@ class _Sending:
         at = self._turn % max(1, len(webhooks))
         for webhook in [*webhooks[at:], *webhooks[:at]]:
             here = {delivery.id for delivery in self._flying.values() if delivery.webhook == webhook.id}
-            free = min((1 if webhook.failures else EACH) - len(here), PARALLEL - len(self._flying))
+            free = min((EACH if webhook.failures < 2 else 1) - len(here), PARALLEL - len(self._flying))
             if free > 0:
                 ready = [pair for pair in _due(self._world, webhook, free + len(here)) if pair[0].id not in here]
                 for delivery, text in ready[:free]:

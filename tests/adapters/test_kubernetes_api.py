@@ -193,6 +193,13 @@ def test_t_k8s_1_retry_after_is_obeyed(api: Api, server: ApiServer) -> None:
     assert second.at - first.at >= 1.0
 
 
+def test_t_k8s_1_a_retry_after_that_is_no_number_is_as_none(api: Api, server: ApiServer) -> None:
+    server.put(f"{PODS}/a", pod("a"))
+    # one that Python calls a digit and takes for no number, as it comes in a header
+    server.trouble(Fault("status", status=429, headers=(("Retry-After", "\xb2"),), body=b"{}"))
+    assert api.get(f"{PODS}/a")
+
+
 def test_t_k8s_1_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for(api: Api, server: ApiServer) -> None:
     server.trouble(status(429, after="60"))
     began = time.monotonic()

@@ -409,3 +409,50 @@ def test_t_exec_14_a_node_that_answers_is_not_lost_however_often_the_way_to_it_b
     outcome, out, _ = run(pod, tmp_path, "cmd_slow")
     assert (outcome.code, outcome.ending, out == pod.streams[0]) == (0, Ending.EXITED, True)
     assert pod.connections >= 40
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["others are answered", "nobody is answered"])
+def test_t_exec_14_a_node_counts_as_lost_only_if_it_answers_nobody(tmp_path, monkeypatch, others):
+    sped(monkeypatch)
+    pod = PlayedPod(random.Random(5), b"x" * 100, b"", 0)
+    one = PodCommands(pod, namespace="n", container="box", spool=tmp_path)  # type: ignore[arg-type]
+    one.start(PROJECT, Launch(id="cmd_unlucky", argv=("x",)))
+    one.close()
+    real = pod.exec
+
+    def busy(*words: object, **more: object) -> Played:
+        commands.time.sleep(10.0)
+        raise Unavailable("it does not answer in time", hint="")
+
+    for _ in range(12):  # two minutes
+        monkeypatch.setattr(pod, "exec", busy)
+        outcome = one.advance(PROJECT, "cmd_unlucky", wait=10.0).outcome
+        if outcome is not None:
+            break
+        if others:
+            monkeypatch.setattr(pod, "exec", real)
+            one.start(PROJECT, Launch(id=f"cmd_{os.urandom(4).hex()}", argv=("x",)))
+    assert outcome == (None if others else Outcome(code=-1, ending=Ending.LOST, cause="NodeLost"))
+
+
+def test_what_stays_of_a_command_in_its_pod_goes_when_its_output_is_kept_nowhere(tmp_path, monkeypatch):
+    for name, part in (("RUN", "run"), ("WORKSPACE", "workspace"), ("HOME", "home")):
+        (tmp_path / part).mkdir()
+        monkeypatch.setattr(hand, name, str(tmp_path / part))
+    for name, days, left in (("cmd_old", 9, "taken"), ("cmd_week", 6, "taken"), ("cmd_running", 9, "pid")):
+        (tmp_path / "run" / name).mkdir()
+        (tmp_path / "run" / name / left).touch()
+        then = time.time() - days * 86400
+        os.utime(tmp_path / "run" / name / left, (then, then))
+    api = PipeApi(runner.SHELL, {"PATH": os.environ["PATH"]})
+    api.add(PROJECT.pod)
+    one = PodCommands(api, namespace="n", container="box", spool=tmp_path / "spool")  # type: ignore[arg-type]
+    one.start(PROJECT, Launch(id="cmd_new", argv=("true",)))
+    end = time.monotonic() + 30
+    while one.advance(PROJECT, "cmd_new", wait=1.0).outcome is None or (tmp_path / "run" / "cmd_old").exists():
+        assert time.monotonic() < end, list((tmp_path / "run").iterdir())
+    for pipe in api.execs:
+        pipe.close()
+        pipe.process.wait(30)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["cmd_new", "cmd_running", "cmd_week"]
+    assert [path.name for path in (tmp_path / "run" / "cmd_new").iterdir()] == ["taken"]

@@ -167,6 +167,25 @@ def test_t_exec_4_a_word_in_two_frames_is_one_word(api: Api, server: ApiServer) 
     assert streams.status == Status(code=0)
 
 
+def test_what_is_there_already_is_given_at_once_and_each_stream_in_its_order(api: Api, server: ApiServer) -> None:
+    sent = [(STDOUT, b"a"), (STDOUT, b"b"), (STDERR, b"c"), (STDERR, b""), (STDERR, b"d"), (STDOUT, b"e")]
+
+    def play(session: Session) -> None:
+        session.raw(b"".join(bytes([0x82, len(data) + 1, channel]) + data for channel, data in sent))
+        session.raw(bytes([0x82, 1 + 1, STDOUT]))  # of the next frame, its data comes later
+        session.receive()
+        session.raw(b"f")
+        session.exit(0)
+
+    server.exec = play
+    streams = run(api)
+    assert [streams.read(10) for _ in range(3)] == [(1, b"ab"), (2, b"cd"), (1, b"e")]
+    assert streams.read(0.05) is None
+    streams.resize(1, 1)  # what the server waits for
+    assert drain(streams)[1] == b"f"
+    assert streams.status == Status(code=0)
+
+
 def test_what_comes_after_the_word_is_still_output(api: Api, server: ApiServer) -> None:
     server.exec = script((STATUS, SUCCESS), (STDOUT, b"late"))
     streams = run(api)

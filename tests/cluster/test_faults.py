@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
@@ -21,6 +21,8 @@ from tests.support.cutting import Cutter
 pytestmark = pytest.mark.cluster
 
 RUNS = int(os.environ.get("RDEV_TEST_CUTS", "200"))
+AT_ONCE = int(os.environ.get("RDEV_TEST_AT_ONCE", "24"))
+SECONDS = float(os.environ.get("RDEV_TEST_SECONDS", "0"))
 SIZE = 20 << 20
 
 
@@ -126,31 +128,45 @@ def test_t_exec_3_a_command_that_takes_more_memory_than_its_pod_has_is_named(ben
 
 
 def test_t_exec_15_many_execs_lists_and_watches_in_one_process_do_not_mix(bench):
+    """RDEV_TEST_AT_ONCE of each at once for RDEV_TEST_SECONDS, and at least 200 execs."""
     one = bench.another()
     pods, mine = f"/api/v1/namespaces/{bench.namespace}/pods", Selector({"rdev.orchard9.ai/id": bench.project.id})
-    over = threading.Event()
+    over, end = threading.Event(), time.monotonic() + SECONDS
 
-    def run(number: int) -> bytes:
-        into = io.BytesIO()
-        one.run(bench.project, ["sh", "-c", f"echo {number}; echo {number}"], stdout=into, timeout=60)
-        return into.getvalue()
+    def run(who: int) -> int:
+        done = 0
+        while not over.is_set() and (done * AT_ONCE < 200 or time.monotonic() < end):
+            into = io.BytesIO()
+            word = f"{who} {done}"
+            one.run(bench.project, ["sh", "-c", f"echo {word}; echo {word}"], stdout=into, timeout=300)
+            assert into.getvalue().decode() == f"{word}\n{word}\n"
+            done += 1
+        return done
 
-    def look(_: int) -> list[str]:
-        return [found["metadata"]["name"] for found in one.api.list(pods, mine).items]
+    def look() -> int:
+        done = 0
+        while not over.is_set():
+            assert [found["metadata"]["name"] for found in one.api.list(pods, mine).items] == [bench.project.pod]
+            done += 1
+            over.wait(0.2)
+        return done
 
-    def watch(_: int) -> int:
+    def watch() -> int:
         seen = 0
         while not over.is_set():
             seen += sum(1 for _ in one.api.watch(pods, selector=mine, timeout=1.0))
         return seen
 
-    with ThreadPoolExecutor(24) as pool:
-        watches = [pool.submit(watch, number) for number in range(4)]
-        lists = [pool.submit(look, number) for number in range(200)]
-        runs = [pool.submit(run, number) for number in range(200)]
+    with ThreadPoolExecutor(2 * AT_ONCE + 4) as pool:
+        watches = [pool.submit(watch) for _ in range(4)]
+        lists = [pool.submit(look) for _ in range(AT_ONCE)]
+        runs = [pool.submit(run, who) for who in range(AT_ONCE)]
         try:
-            assert [one.result() for one in runs] == [f"{number}\n{number}\n".encode() for number in range(200)]
-            assert [one.result() for one in lists] == [[bench.project.pod]] * 200
+            done = sum(one.result() for one in as_completed(runs))
         finally:
             over.set()
-        assert all(one.result() >= 0 for one in watches)
+        looked = [one.result() for one in lists]
+        seen = [one.result() for one in watches]
+    assert done >= 200
+    assert min(looked) > 0, looked
+    assert min(seen) > 0, seen

@@ -172,15 +172,15 @@ for _name, _argv in SHELLS.items():
 class KubernetesPlace:
     """A pod of a real cluster; kubectl looks behind."""
 
-    def __init__(self, folder: Path, namespace: str, project: Project) -> None:
-        self._folder, self._namespace, self.project = folder, namespace, project
+    def __init__(self, folder: Path, namespace: str, project: Project, *, small: bool) -> None:
+        self._folder, self._namespace, self.project, self._small = folder, namespace, project, small
         self._clusters: list[KubernetesCluster] = []
         self.cluster = self.another()
         self._inside("sh", "-c", "rm -rf /workspace/* /home/rdev/*")
         self.spool = FolderSpool(folder / "spool", SystemClock())
 
     def another(self) -> Cluster:
-        self._clusters.append(lab.cluster(self._folder, self._namespace))
+        self._clusters.append(lab.cluster(self._folder, self._namespace, small=self._small))
         return self._clusters[-1]
 
     def _inside(self, *argv: str) -> bytes:
@@ -325,22 +325,36 @@ def lab_namespace() -> Iterator[str]:
         yield name
 
 
-@pytest.fixture(scope="session")
-def lab_project(lab_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose pod runs, for all tests that leave it running."""
+def _running(namespace: str, folder: Path, *, small: bool) -> Project:
     project = contracted(secrets.token_hex(4))
-    one = lab.cluster(tmp_path_factory.mktemp("lab"), lab_namespace)
+    one = lab.cluster(folder, namespace, small=small)
     one.ensure_pod(project)
     lab.close(one)
     return project
 
 
-@pytest.fixture(params=[*PLACES, pytest.param("kubernetes", marks=pytest.mark.cluster)])
+@pytest.fixture(scope="session")
+def lab_project(lab_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pod runs, for all tests that leave it running."""
+    return _running(lab_namespace, tmp_path_factory.mktemp("lab"), small=False)
+
+
+@pytest.fixture(scope="session")
+def lab_small_project(lab_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same in an image that has nothing but busybox."""
+    return _running(lab_namespace, tmp_path_factory.mktemp("lab"), small=True)
+
+
+_CLUSTERS = {"kubernetes": "lab_project", "kubernetes-small": "lab_small_project"}
+
+
+@pytest.fixture(params=[*PLACES, *(pytest.param(name, marks=pytest.mark.cluster) for name in _CLUSTERS)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
-    if request.param == "kubernetes":
-        found: Place = KubernetesPlace(tmp_path / "place", request.getfixturevalue("lab_namespace"), request.getfixturevalue("lab_project"))
+    if request.param in _CLUSTERS:
+        namespace, project = (request.getfixturevalue(name) for name in ("lab_namespace", _CLUSTERS[request.param]))
+        found: Place = KubernetesPlace(tmp_path / "place", namespace, project, small=request.param == "kubernetes-small")
     else:
         found = PLACES[request.param](tmp_path / "place", monkeypatch)
     yield found

@@ -32,6 +32,7 @@ from websocket import ABNF, frame_buffer
 from rdev_cli.adapters.kubernetes.access import Access, Login
 
 STDIN, STDOUT, STDERR, STATUS, RESIZE, HALF = 0, 1, 2, 3, 4, 255
+_COLLECTIONS = ("pods", "configmaps", "persistentvolumeclaims", "networkpolicies")
 SUCCESS = b'{"metadata":{},"status":"Success"}'
 
 
@@ -344,7 +345,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return _status(409, "AlreadyExists", f'pods "{name}" already exists')
             return 201, server.put(f"{path}/{name}", body)
         one = server.objects.get(path)
-        if self.command == "GET" and one is None and path.rpartition("/")[2] in ("pods", "configmaps"):
+        if self.command == "GET" and one is None and path.rpartition("/")[2] in _COLLECTIONS:
             return self._list(path, query)
         if one is None:
             return _status(404, "NotFound", f'pods "{path.rpartition("/")[2]}" not found')
@@ -451,7 +452,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 *(f"{key}: {value}" for key, value in fault.headers),
                 f"Content-Length: {len(fault.body)}",
             ]
-            self.connection.sendall("\r\n".join([*lines, "\r\n"]).encode() + fault.body)
+            self.connection.sendall("\r\n".join([*lines, "\r\n"]).encode("latin-1") + fault.body)
 
     def _exec(self, query: dict[str, list[str]]) -> None:
         server = self.server_

@@ -173,7 +173,7 @@ class Caller:
 
         seconds = min(_LONGEST, _FIRST * 2 ** (tries - 1))
         # apart from each other: many that were turned away at once must not come back at once
-        seconds = float(after) + random.uniform(0, 0.5) if after.isdigit() else random.uniform(seconds / 2, seconds)  # noqa: S311
+        seconds = float(after) + random.uniform(0, 0.5) if after.isdecimal() else random.uniform(seconds / 2, seconds)  # noqa: S311
         if time.monotonic() + seconds >= deadline:
             return False
         self.pause(seconds, stop)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.adapters.kubernetes import hand, terminals
-from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, write
+from rdev_cli.adapters.kubernetes.hand import STREAMS, Line, broken, no_shell, write
 from rdev_cli.adapters.kubernetes.inputs import PodInput
 from rdev_cli.adapters.kubernetes.losses import fate, identity
 from rdev_cli.adapters.kubernetes.socket import Broken, Closed
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.api import Api
     from rdev_cli.domain.project import Project
 
-PATIENCE = 45.0  # seconds without the pod while the API answers: then its node counts as lost
+PATIENCE = 45.0  # seconds without a word of the pod while the API answers: then its node counts as lost
 BACK = 30.0  # seconds that a container has to come back, so that a record of before can still be read
+# Starts and looks at the same time. More of them wait here: at the node each would only make the others slower, past the time that they have
+_AT_ONCE = 16
 _AWAY = (Unavailable, Cancelled)  # a stop ends a call, not the command that it was about: whoever said stop ends that, or lets it run
 _ARGUMENT = 131071  # what Linux takes as one argument, in bytes
 
@@ -71,6 +73,8 @@ class PodCommands:
         self._api, self._namespace, self._container, self._spool = api, namespace, container, spool
         self._watches: dict[str, _Watch] = {}
         self._known: dict[str, Mapping[str, str]] = {}
+        self._gate = threading.BoundedSemaphore(_AT_ONCE)
+        self._answered: dict[str, float] = {}  # when each pod last said anything to anybody here
 
     def know(self, pod: Mapping[str, Any]) -> None:
         """Take a pod that somebody has just read, so that the next start need not ask for it again."""
@@ -110,7 +114,8 @@ class PodCommands:
             write(folder / "pod", json.dumps(self._identity(project)))
         takes = launch.stdin or launch.terminal is not None
         try:
-            said = self._send_off(project, launch, folder, watch)
+            with self._gate:
+                said = self._send_off(project, launch, folder, watch)
         except BaseException:
             if watch.line is not None:  # a Ctrl-C: whoever waited for it takes it as not started
                 self._leave(launch.id)
@@ -144,6 +149,7 @@ class PodCommands:
             try:
                 watch.line = self._open(project, launch.id, folder, "start", launch=launch)
                 words = watch.line.answer("said")
+                self._answered[project.pod] = time.monotonic()
                 # the same id starts nothing twice; what broke may have been the answer to the first time
                 mine = words == ["exists"] and again and not (launch.stdin or launch.terminal)
                 return "ready" if mine else " ".join(words)
@@ -152,7 +158,7 @@ class PodCommands:
                 refusal = watch.line.exec.status if watch.line is not None else None
                 self._hang_up(watch)
                 if refusal is not None and refusal.code is None and (time.monotonic() + pause > end or "executable file" in refusal.reason):
-                    raise _no_shell(project, refusal.reason) from e
+                    raise no_shell(project, refusal.reason) from e
             except Unavailable as e:
                 if not e.context.get("sent"):
                     raise
@@ -221,7 +227,8 @@ class PodCommands:
                     return None
             folder.mkdir(0o700, parents=True, exist_ok=True)
             try:
-                watch.line = self._open(project, id, folder, "follow", more=watch.more)
+                with self._gate:
+                    watch.line = self._open(project, id, folder, "follow", more=watch.more)
             except Denied:
                 raise
             except (Broken, RdevError) as e:
@@ -249,6 +256,8 @@ class PodCommands:
             # what is there is taken in one go; a wait ends with the first news
             news = watch.seen and last is None and line.at != before
             lines = line.next(0.0 if news else until - time.monotonic())
+            if lines is not None:
+                self._answered[project.pod] = line.heard
             for words in lines or ():
                 match words[0]:
                     case "from":  # the pod answers, whatever becomes of this connection
@@ -343,7 +352,9 @@ class PodCommands:
             trace(f"the cluster does not answer: {e.message}")
             watch.since = 0.0  # the node is not to blame
         else:
-            fate_, lasted = fate(found, known, self._container), time.monotonic() - watch.since
+            # a node that answers others is only slow to answer this one
+            silent = max(watch.since, self._answered.get(project.pod, 0.0))
+            fate_, lasted = fate(found, known, self._container), time.monotonic() - silent
             if fate_.over:
                 return _Lost(fate_.cause, found=bool(known))
             if lasted > (PATIENCE if not fate_.cause else BACK):
@@ -390,11 +401,11 @@ class PodCommands:
         except NotFound:
             return ""
         except Broken as e:
-            raise _broken(project) from e
+            raise broken(project) from e
         try:
             return line.answer("did")[0]
         except (Broken, Closed) as e:
-            raise _broken(project) from e
+            raise broken(project) from e
         finally:
             line.exec.close()
 
@@ -433,16 +444,3 @@ class PodCommands:
             self._ask(project, prefix, "sweep")
         for folder in left:
             remove_tree(folder)
-
-
-def _broken(project: Project) -> Unavailable:
-    return Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE")
-
-
-def _no_shell(project: Project, why: str) -> Unavailable:
-    return Unavailable(
-        f"the image of {project.pod} has no sh that rdev could use: {why[-200:]}",
-        hint="rdev context set NAME --image one with sh, cat, mkdir and mv",
-        code="TOOL_MISSING",
-        tool="sh",
-    )

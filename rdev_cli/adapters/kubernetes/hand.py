@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from rdev_cli.adapters.kubernetes.manifests import HOME, RUN, WORKSPACE
 from rdev_cli.adapters.kubernetes.socket import Broken
 from rdev_cli.adapters.shared import runner
+from rdev_cli.domain.errors import Unavailable
 from rdev_cli.ports.timing import STANDARD
 
 if TYPE_CHECKING:
     from rdev_cli.adapters.kubernetes.socket import Exec
     from rdev_cli.domain.command import Launch
+    from rdev_cli.domain.project import Project
 
 STREAMS = ("out", "err")
 SILENCE = 20.0  # seconds; pod.sh says a word every five
@@ -183,3 +185,18 @@ def write(path: Path, text: str, *, at: float | None = None) -> None:
     finally:
         os.close(fd)
     os.replace(part, path)
+
+
+def broken(project: Project) -> Unavailable:
+    """Return the error for a word that did not come."""
+    return Unavailable(f"the connection to {project.pod} broke", hint="try again", code="CLUSTER_UNREACHABLE")
+
+
+def no_shell(project: Project, why: str) -> Unavailable:
+    """Return the error for an image that pod.sh cannot run in; `why` is the server's word."""
+    return Unavailable(
+        f"the image of {project.pod} has no sh that rdev could use: {why[-200:]}",
+        hint="rdev context set NAME --image one with sh, cat, mkdir and mv",
+        code="TOOL_MISSING",
+        tool="sh",
+    )

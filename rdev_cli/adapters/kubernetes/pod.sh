@@ -224,7 +224,11 @@ follow() {
 remove() {
   case $id in
     run_*) rm -rf "$dir" ;;
-    *) : >"$dir/taken"; rm -rf "$dir"/[!t]* "$dir"/timer "$dir"/.[!.]* ;; # the folder stays: the same id again starts nothing
+    *) # the folder stays, as long as its output is kept anywhere: the same id again starts nothing
+      : >"$dir/taken"
+      rm -rf "$dir"/[!t]* "$dir"/timer "$dir"/.[!.]*
+      find "$run" -name taken -mtime +7 | while read -r old; do rm -rf "${old%/taken}"; done
+      ;;
   esac
 }
 

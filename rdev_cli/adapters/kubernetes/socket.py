@@ -26,6 +26,8 @@ BLOCKED = 600.0
 _AFTER = 5.0  # seconds that a server has to close once it said how the command ended
 _FRAME = 64 << 20
 _WORD = 64 << 10
+_FILL = 64 << 10  # bytes asked for at once
+_GATHERED = 128 << 10  # bytes of one stream that are given at once, if they are there
 
 
 def opening() -> dict[str, str]:
@@ -63,12 +65,35 @@ class Status:
 
 
 class _Frames(frame_buffer):
-    """Frames out of a wire, none larger than a server of ours has reason to send."""
+    """Frames out of a wire, none larger than a server of ours has reason to send.
+
+    What the wire has is taken at once and cut here: frames have few kilobytes, and each is asked for in three pieces.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(self._cut, skip_utf8_validation=True)
+        self._wire, self._have, self._at = wire, b"", 0
+
+    def recv_strict(self, bufsize: int) -> bytes:
+        end = self._at + bufsize
+        if end > len(self._have) or self.recv_buffer:
+            return super().recv_strict(bufsize)
+        piece, self._at = self._have[self._at : end], end
+        return piece
 
     def recv_length(self) -> None:
         super().recv_length()
         if self.length is not None and self.length > _FRAME:
             raise WebSocketException(f"a frame of {self.length} bytes")
+
+    def _cut(self, most: int) -> bytes:
+        if self._at == len(self._have):
+            self._have, self._at = self._wire.reader.read1(_FILL), 0
+            if not self._have:
+                raise ConnectionResetError("the connection ended")
+        piece = self._have[self._at : self._at + most]
+        self._at += len(piece)
+        return piece
 
 
 class Exec:
@@ -78,7 +103,8 @@ class Exec:
         self.protocol = protocol
         self.why = ""  # how the connection ended, for a log
         self._status: Status | None = None
-        self._wire, self._frames, self._writing = wire, _Frames(self._take, skip_utf8_validation=True), threading.Lock()
+        self._wire, self._frames, self._writing = wire, _Frames(wire), threading.Lock()
+        self._ahead: tuple[int, bytes] | None = None  # read already, and not given yet
         self._over, self._mute = False, ""  # `_mute`: why nothing more can be sent
         self._word = bytearray()
         self._channel = -1  # of the message that a continued frame belongs to
@@ -115,23 +141,18 @@ class Exec:
         Closed when the stream is over. Nothing is ever half read: the bytes given are exactly those that came.
         """
         until = time.monotonic() + wait
-        while not self._over:
+        found, self._ahead = self._ahead, None
+        while found is None:
+            if self._over:
+                raise Closed(self.why)
             self._wire.deadline = min(until, self._look_at())
             try:
-                frame = self._frames.recv_frame()
+                found = self._next()
             except TimeoutError:
                 self._ask()
                 if time.monotonic() >= until:
                     return None
-                continue
-            except (OSError, ValueError, WebSocketException) as e:  # ValueError: the wire was closed by another thread
-                self._finish(str(e) or type(e).__name__)
-                break
-            self._heard, self._asked = time.monotonic(), 0.0
-            found = self._took(frame)
-            if found is not None:
-                return found
-        raise Closed(self.why)
+        return self._gather(*found)
 
     def close(self) -> None:
         """End the connection, whatever runs: a command is not ended by it. Safe to repeat, and from any thread."""
@@ -142,11 +163,35 @@ class Exec:
                 pass  # it is polite, not needed
             self._wire.close()
 
-    def _take(self, most: int) -> bytes:
-        # a peek fills the buffer; read1 alone would fetch the two bytes of a head by themselves
-        if not self._wire.reader.peek(1):
-            raise ConnectionResetError("the connection ended")
-        return self._wire.reader.read1(most)
+    def _next(self) -> tuple[int, bytes] | None:
+        """Return what the next frame says of the command's output, if anything; TimeoutError at the wire's deadline, and nothing is lost."""
+        try:
+            frame = self._frames.recv_frame()
+        except TimeoutError:
+            raise
+        except (OSError, ValueError, WebSocketException) as e:  # ValueError: the wire was closed by another thread
+            self._finish(str(e) or type(e).__name__)
+            return None
+        self._heard, self._asked = time.monotonic(), 0.0
+        return self._took(frame)
+
+    def _gather(self, channel: int, data: bytes) -> tuple[int, bytes]:
+        """Return the bytes with those of the same stream that are there behind them: whoever takes them pays for each time."""
+        pieces, size = [data], len(data)
+        self._wire.deadline = 0.0
+        while size < _GATHERED and not self._over:
+            try:
+                found = self._next()
+            except TimeoutError:
+                break
+            if found is None:
+                continue
+            if found[0] != channel:
+                self._ahead = found
+                break
+            pieces.append(found[1])
+            size += len(found[1])
+        return channel, b"".join(pieces)
 
     def _took(self, frame: Any) -> tuple[int, bytes] | None:
         """Return what a frame says of the command's output."""

@@ -131,4 +131,4 @@ def _version(item: dict[str, Any]) -> str:
 def _older(item: dict[str, Any], than: dict[str, Any]) -> bool:
     """Say whether an event tells what is known already: versions are numbers that grow, wherever they are numbers at all."""
     one, other = _version(item), _version(than)
-    return int(one) <= int(other) if one.isdigit() and other.isdigit() else one == other
+    return int(one) <= int(other) if one.isdecimal() and other.isdecimal() else one == other
