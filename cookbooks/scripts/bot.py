@@ -16,8 +16,11 @@ import httpx
 from rdev_http import Rdev, Refused
 
 PROMPT = "add a /health page"
-WORK = """echo '<!doctype html><title>health</title><p id="status">ok</p>' >site/health.html
-git add site/health.html && { git diff --cached --quiet || git -c user.name=bot -c user.email=bot@localhost commit --quiet -m 'Add a health page'; }"""
+WORK = """set -e
+echo '<!doctype html><html lang="en"><title>health</title><p id="status">ok</p></html>' >site/health.html
+grep -q health.html site/index.html || sed -i 's|</body>|  <a href="health.html">health</a>\\n&|' site/index.html
+git add site
+git diff --cached --quiet || git -c user.name=bot -c user.email=bot@localhost commit --quiet -m 'Add a health page'"""
 
 
 def run(client: Rdev, words: argparse.Namespace) -> int:

@@ -95,7 +95,7 @@ def test_the_bot_does_the_main_job_and_leaves_nothing(rdev, client):
         "== create", "== work", "== commit", "== diff", "== check", "== delete",
     ]  # fmt: skip
     assert "Add a health page" in out
-    assert '+<!doctype html><title>health</title><p id="status">ok</p>' in out
+    assert '+<!doctype html><html lang="en"><title>health</title><p id="status">ok</p></html>' in out
     assert rdev("project", "list", "-o", "name").stdout == b""
 
 
