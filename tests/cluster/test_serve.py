@@ -55,7 +55,7 @@ def main_job(server: serving.Server) -> list[str]:
     step("POST", "/projects/shop/sync", {})
     step("GET", "/projects/shop/status")
     step("GET", "/projects/shop/logs")
-    step("POST", "/gc", {})
+    step("GET", "/gc")
     step("DELETE", "/projects/shop")
     return told
 
