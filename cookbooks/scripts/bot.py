@@ -32,22 +32,34 @@ def run(client: Rdev, words: argparse.Namespace) -> int:
 
     print("== create", flush=True)
     client.finish(client.request("POST", "/projects", {"name": words.name}, f"{key}-create"))
-    if words.agent:
-        code = command("work", "/agents", {"agent": words.agent, "prompt": words.prompt})
-    else:
-        code = command("work", "/shell", {"command": WORK})
-        client.finish(client.request("POST", f"{project}/sync", {}, f"{key}-sync"))
-    for name, argv in (("commit", ["log", "-1", "--stat"]), ("diff", ["show", "--format=", "HEAD"])):
-        code = code or command(name, "/git", {"argv": argv})
-    code = code or command("check", "/shell", {"command": "sh scripts/check.sh"})
+    code = 0
+    if standing(client, project) == "ready":  # a run that was cut off may have come to the end of its work
+        if words.agent:
+            code = command("work", "/agents", {"agent": words.agent, "prompt": words.prompt})
+        else:
+            code = command("work", "/shell", {"command": WORK})
+            client.finish(client.request("POST", f"{project}/sync", {}, f"{key}-sync"))
+        for name, argv in (("commit", ["log", "-1", "--stat"]), ("diff", ["show", "--format=", "HEAD"])):
+            code = code or command(name, "/git", {"argv": argv})
+        code = code or command("check", "/shell", {"command": "sh scripts/check.sh"})
     if not words.keep:
         print("== delete", flush=True)
         try:
             client.finish(client.request("DELETE", project))
-        except Refused as e:
-            if e.status != 404:  # 404: a run that was cut off had come this far
+        except Refused:
+            if standing(client, project):
                 raise
     return code
+
+
+def standing(client: Rdev, project: str) -> str:
+    """Return a project's state, empty if there is none."""
+    try:
+        return str(client.request("GET", project)["state"])
+    except Refused as e:
+        if e.status != 404:
+            raise
+        return ""
 
 
 def main() -> int:

@@ -99,6 +99,14 @@ def test_the_bot_does_the_main_job_and_leaves_nothing(rdev, client):
     assert rdev("project", "list", "-o", "name").stdout == b""
 
 
+def test_a_bot_that_is_started_again_after_its_end_does_nothing(rdev, client):
+    ended(client(*BOT, "botshop"))
+    before = rdev("events", "-o", "json").stdout
+    out, _ = ended(client(*BOT, "botshop"))
+    assert out == "== create\n== delete\n"
+    assert rdev("events", "-o", "json").stdout == before
+
+
 def test_the_bot_lets_an_agent_work_and_reads_its_commit(rdev, client):
     out, _ = ended(client(*BOT, "botshop", "--agent", "claude", "--prompt", "add a page", "--keep"))
     assert "Rdev-Command: cmd_" in out
