@@ -15,7 +15,20 @@ from starlette.types import Scope as Connection
 
 from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
-from rdev_cli.faces.http import agents, commands, contexts, credentials, document, files, keys, operations, projects, stream, upkeep, webhooks
+from rdev_cli.faces.http import (
+    agents,
+    commands,
+    contexts,
+    credentials,
+    document,
+    files,
+    keys,
+    operations,
+    projects,
+    stream,
+    upkeep,
+    webhooks,
+)
 from rdev_cli.faces.http.face import Door, Guarded, Routes, packaged, trouble
 
 if TYPE_CHECKING:
