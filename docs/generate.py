@@ -103,6 +103,7 @@ MEANINGS = {
     "IP_NOT_ALLOWED": "the key is for other addresses than the one that it came from",
     "KEY_EXPIRED": "the key's time is over",
     "KEY_REVOKED": "the key was revoked, or is gone",
+    "UNAUTHORIZED": "over HTTP: no key, or none that there is",
     "WIDER_KEY": "a key would make one that allows more than itself; `context.field` names the part",
     "LEASE_LOST": "another process took this operation over; nothing of its work was undone",
     "LOG": "rdev's own log cannot be written there",

@@ -109,6 +109,7 @@ class SqliteWriting(Leases):
     def put_delivery(self, delivery: Delivery, body: str | None = None) -> None:
         from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
 
+        hooks.must_own_delivery(self._connection, self._grant, delivery)
         hooks.put_delivery(self._connection, delivery, body)
 
     def find_delivery(self, id: str) -> Delivery | None:
@@ -439,6 +440,7 @@ class SqliteStore:
             return hooks.body_of(connection, self._grant, delivery)
 
     def due(self, webhook: str, now: datetime, *, most: int) -> Sequence[tuple[Delivery, str]]:
+        unbound(self._grant)
         from rdev_cli.adapters.sqlite import hooks  # noqa: PLC0415 -- the rare case
 
         with self._database.reading() as connection:
