@@ -1,10 +1,15 @@
 """Idempotency-Key: the same request under the same key gets the same answer, and is done once."""
 
+import sqlite3
+
 import pytest
 
 from rdev_cli.domain.access import Scope
+from rdev_cli.domain.errors import Unavailable
 from rdev_cli.domain.project import ProjectSpec
+from rdev_cli.domain.values import Secret
 from rdev_cli.ops import idempotency, projects
+from rdev_cli.wiring.sealing import Envelope
 from tests.http.conftest import Caller
 
 KEY = {"idempotency-key": "k-1"}
@@ -69,6 +74,31 @@ def _dying(real):
         real(world, kept)
 
     return keep
+
+
+def test_a_new_keys_secret_is_told_again_to_its_caller_and_lies_nowhere_in_the_state(caller: Caller, services) -> None:
+    client, asked = caller(Scope.ADMIN), {"name": "ci", "scopes": ["projects:read"]}
+    first, second = (client.post("/keys", json=asked, headers=KEY) for _ in range(2))
+    assert (first.status_code, second.status_code, second.json()["data"]) == (201, 201, first.json()["data"])
+    assert second.headers["cache-control"] == "no-store"
+    secret = first.json()["data"]["key"].encode()
+    for file in services.folder.glob("state.db*"):
+        assert secret not in file.read_bytes()
+    (answer,) = sqlite3.connect(services.folder / "state.db").execute("select answer from idempotency").fetchone()
+    envelope = Envelope(Secret("rdev_sk_00000001_" + "0" * 32), KEY["idempotency-key"])
+    with pytest.raises(Unavailable):
+        envelope.unseal(answer)  # by another key
+
+
+def test_a_key_that_was_made_for_nobody_is_revoked_and_made_anew(caller: Caller, services, monkeypatch) -> None:
+    client, asked = caller(Scope.ADMIN), {"name": "ci", "scopes": ["projects:read"]}
+    monkeypatch.setattr(idempotency, "_keep", _dying(idempotency._keep))
+    assert client.post("/keys", json=asked, headers=KEY).status_code == 500
+    monkeypatch.undo()
+    made = client.post("/keys", json=asked, headers=KEY)
+    assert made.status_code == 201
+    assert [one.id for one in services.store.keys() if one.revoked_at is None] == [made.json()["data"]["id"]]
+    assert len(services.store.keys()) == 2
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "two words"])
