@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from rdev_cli.domain.codec import document, plain, to_json
-from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.errors import Invalid, NotFound
 from rdev_cli.domain.values import Secret
-from rdev_cli.ops import keys
+from rdev_cli.ops import keys, webhooks
 from rdev_cli.ops.idempotency import once
 from rdev_cli.ops.ledger import Entry
 from rdev_cli.ports import World
@@ -33,8 +34,18 @@ def _unseen_key(world: World) -> None:
         keys.revoke(world, made)
 
 
-# operations that tell a secret, once: what takes back one that nobody has seen
-SECRETS: Mapping[str, Callable[[World], None]] = {"key.create": _unseen_key}
+def _unseen_webhook(world: World) -> None:
+    """Remove a webhook whose secret was told to nobody."""
+    with suppress(NotFound):
+        webhooks.remove(world, world.new_id("whk"))
+
+
+# operations that tell a secret, once: what takes back one that nobody has seen; a secret that is only renewed is renewed again
+SECRETS: Mapping[str, Callable[[World], None]] = {
+    "key.create": _unseen_key,
+    "webhook.add": _unseen_webhook,
+    "webhook.rotate": lambda _: None,
+}
 
 
 def answer(request: Request, entry: Entry, given: Mapping[str, Any], status: int, call: Callable[[World], Any]) -> Any:
