@@ -61,16 +61,18 @@ class Gauged:
 class Metrics:
     """A server's own figures, in a registry of their own."""
 
-    def __init__(
-        self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, loops: Sequence[Looped] = (), kept: Sequence[Gauged] = ()
-    ) -> None:
+    def __init__(self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, loops: Sequence[Looped] = ()) -> None:
         self.registry = CollectorRegistry()
         labels = ("method", "path", "status")
         self._requests = Counter("http_requests", "Requests answered.", labels, registry=self.registry)
         self._seconds = Histogram("http_request_duration_seconds", "How long they took.", labels, registry=self.registry)
         self._flying = Gauge("http_requests_in_flight", "Requests that are being answered.", registry=self.registry)
         self.registry.register(_Commands(world))
-        self.registry.register(_Kept((*_of_providers(health), *_of_loops(loops), *kept)))
+        self.keep(*_of_providers(health), *_of_loops(loops))
+
+    def keep(self, *gauges: Gauged) -> None:
+        """Tell these too."""
+        self.registry.register(_Kept(gauges))
 
     def began(self) -> None:
         """Count a request that came in."""
