@@ -122,6 +122,7 @@ MEANINGS = {
     "PENDING": "it has not ended yet",
     "RESCUED": "the branch had moved on, so the commit went to the branch named in `context.branch`; nothing is lost",
     "SEVERAL": "several pods are meant; `context.pods` names them",
+    "SHUTTING_DOWN": "the server stops: come again, a stream with its last id",
     "STATE_BUSY": "the database was locked for 30 seconds",
     "STATE_DAMAGED": "the database cannot be read; `rdev doctor` looks at it",
     "STATE_NEWER": "a newer rdev wrote this state; this one leaves it alone",
