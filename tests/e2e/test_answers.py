@@ -77,6 +77,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("doctor",): "check-list",
     ("schema",): "schema-list",
     ("uninstall",): "holding-list",
+    ("serve",): "serving",
     ("version",): "version",
 }
 FOLLOWED = {("exec",), ("shell",), ("git",), ("command", "attach")}  # -o jsonl tells their output as it comes

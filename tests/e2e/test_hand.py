@@ -118,7 +118,7 @@ LISTS = {
     ("schema",),
     ("uninstall",),
 }
-# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_keys.py) or a pod without a record (tests/e2e/test_left.py);
+# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_key_commands.py) or a pod without a record (tests/e2e/test_left.py);
 # the demo runs below
 UNTRIED = {
     ("agent", "run"),

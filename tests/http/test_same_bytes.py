@@ -46,12 +46,12 @@ ELSE = {
     "doctor.check": "GET /doctor",
 }
 OWN_TESTS = {
-    "file.copy": "bytes of a file: test_files.py",
-    "command.attach": "a stream: test_streams.py",
-    "operation.show": "needs an operation: test_jobs.py",
-    "key.create": "another key every time: test_http_keys.py",
-    "key.show": "needs a key: test_http_keys.py",
-    "key.revoke": "needs a key: test_http_keys.py",
+    "file.copy": "the bytes of a file",
+    "command.attach": "a stream",
+    "operation.show": "of an operation that was asked for over HTTP",
+    "key.create": "another key every time",
+    "key.show": "of a key that was made",
+    "key.revoke": "of a key that was made",
 }
 BODIES: dict[str, Any] = {
     "project.set": {"description": "a shop"},

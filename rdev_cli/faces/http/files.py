@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from rdev_cli.domain.errors import Invalid, Unavailable
-from rdev_cli.domain.files import CopySpec, Entry, Parts
+from rdev_cli.domain.files import Copied, CopySpec, Entry, Parts
 from rdev_cli.domain.values import sized
 from rdev_cli.faces.http.face import Routes, serves
 from rdev_cli.ops import files
@@ -28,7 +28,7 @@ class Held:
 
     place, name, tree = "-", "", False
 
-    def __init__(self, data: bytes = b"") -> None:
+    def __init__(self, data: bytes) -> None:
         self.file_ = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 -- it is closed when it was answered with
         self._put(data)
 
@@ -102,9 +102,10 @@ class _Elsewhere:
         return getattr(self._world, name)
 
 
-def _copy(world: World, held: Held, spec: CopySpec) -> Any:
+def _copy(world: World, data: bytes, spec: CopySpec) -> tuple[Copied, Held]:
+    held = Held(data)
     try:
-        return files.copy(cast("World", _Elsewhere(world, held)), spec).done
+        return files.copy(cast("World", _Elsewhere(world, held)), spec).done, held
     except BaseException:
         held.file_.close()
         raise
@@ -112,8 +113,7 @@ def _copy(world: World, held: Held, spec: CopySpec) -> Any:
 
 @serves(routes, "GET", "/projects/{project}/files", files.copy, media="application/octet-stream")
 def fetch(world: World, project: str, path: str) -> Any:
-    held = Held()
-    done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=True, timeout_seconds=round(ORCHESTRATION)))
+    done, held = _copy(world, b"", CopySpec(project=project, path=path, here="-", out=True, timeout_seconds=round(ORCHESTRATION)))
     headers = {"content-length": str(done.bytes), "content-disposition": "attachment", "x-content-type-options": "nosniff"}
     return StreamingResponse(held.poured(), headers=headers, media_type="application/octet-stream")
 
@@ -123,8 +123,7 @@ async def put(world: World, request: Request, project: str, path: str) -> Any:
     data = await request.body()
 
     def run() -> Any:
-        held = Held(data)
-        done = _copy(world, held, CopySpec(project=project, path=path, here="-", out=False, timeout_seconds=round(ORCHESTRATION)))
+        done, held = _copy(world, data, CopySpec(project=project, path=path, here="-", out=False, timeout_seconds=round(ORCHESTRATION)))
         held.file_.close()
         return done
 
