@@ -10,19 +10,22 @@ import pytest
 from rdev_cli.domain.access import Grant, KeySpec, Scope
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.face import Guarded, unauthorized
-from rdev_cli.ops import keys
+from rdev_cli.ops import keys, webhooks
 from tests.conftest import Rdev
 from tests.support.wire import Answer, Wire
 
 MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
 # what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
-OWNED = {"project", "command", "key"}
+OWNED = {"project", "command", "key", "webhook", "delivery"}
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
     "context": "where a server works is no project's",
 }
-NOBODYS = {"project": "none", "command": f"cmd_{'0' * 20}", "key": f"key_{'0' * 20}"}
+NOBODYS = {
+    "project": "none",
+    **{name: f"{prefix}_{'0' * 20}" for name, prefix in (("command", "cmd"), ("key", "key"), ("webhook", "whk"), ("delivery", "dlv"))},
+}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
 # a body that each route takes; a new route with a body must get a line here
@@ -38,6 +41,7 @@ BODIES: dict[str, Any] = {
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},
     "gc.collect": {"reviewed": []},
+    "webhook.add": {"url": "http://127.0.0.1:9/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
 }
 
@@ -60,6 +64,11 @@ def two(services: Any, project: str, rdev: Rdev) -> Iterator[Two]:
     made = {
         name: keys.create(services, KeySpec(name="own", scopes=(Scope.PROJECTS_READ,), projects=(name,))).id for name in ("shop", "other")
     }
+    services._environ["RDEV_WEBHOOK_ALLOW"] = "127.0.0.0/8"
+    hooks = {
+        name: webhooks.add(services, url="http://127.0.0.1:9/", events=["command.*"], projects=[name]).id for name in ("shop", "other")
+    }
+    sent = {name: webhooks.try_(services, hooks[name]).id for name in hooks}
     scopes = frozenset(Scope) - {Scope.ADMIN}
     grants = {
         MINE: Grant(actor="key:mine", scopes=scopes, projects=frozenset({"shop"})),
@@ -76,8 +85,10 @@ def two(services: Any, project: str, rdev: Rdev) -> Iterator[Two]:
     yield Two(
         wire,
         app,
-        {"project": "shop", "command": ids["shop"], "key": made["shop"]},
-        {"project": "other", "command": ids["other"], "key": made["other"]},
+        *(
+            {"project": name, "command": ids[name], "key": made[name], "webhook": hooks[name], "delivery": sent[name]}
+            for name in ("shop", "other")
+        ),
     )
     wire.close()
 
@@ -118,7 +129,9 @@ def test_what_is_somebody_elses_is_not_there_by_any_route(two: Two) -> None:
             wrong.append((method, path, "is there", theirs.status, theirs.body))
         # but for the name it is word for word what is said of a thing that nobody has
         said, never = (json.loads(one.body)["error"]["message"] for one in (theirs, none))
-        if said.replace("shop", "none").replace(two.mine["command"], NOBODYS["command"]).replace(two.mine["key"], NOBODYS["key"]) != never:
+        for name, mine_is in two.mine.items():
+            said = said.replace(mine_is, NOBODYS[name])
+        if said != never:
             wrong.append((method, path, "is told apart", said, never))
         if mine.status == 404:
             wrong.append((method, path, "is not there for its own", mine.status, mine.body))
@@ -145,7 +158,7 @@ def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two
 def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
     command = two.mine["command"].encode()
     for target in (
-        "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
+        "/webhooks", "/deliveries", "/deliveries?limit=1", "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
         "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs",
     ):  # fmt: skip
         answer = two.ask(THEIRS, "GET", target)
@@ -155,6 +168,7 @@ def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
     assert {event["subject"] for event in json.loads(two.ask(THEIRS, "GET", "/events").body)["data"]["items"]} == {
         "other",
         two.theirs["command"],
+        two.theirs["webhook"],
     }
 
 
