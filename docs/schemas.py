@@ -17,6 +17,7 @@ from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
 from rdev_cli.domain.files import Copied
+from rdev_cli.domain.job import Job
 from rdev_cli.domain.lines import Demo, EndedLine, OutputLine
 from rdev_cli.domain.log import PodLog
 from rdev_cli.domain.output import CommandOutput
@@ -62,6 +63,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "key-list": (Sequence[Key], "rdev key list -o json"),
     "orphan": (Orphan, "a thing in a place that no record is about"),
     "orphan-list": (Sequence[Orphan], "rdev gc -o json"),
+    "operation": (Job, "an operation that was asked for over HTTP: rdev operation show -o json"),
+    "operation-list": (Page[Job], "rdev operation list -o json"),
     "pod-log": (PodLog, "a part of the log of a project's pod: rdev logs -o json, where pods have one"),
     "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
@@ -183,6 +186,13 @@ class FileCopied(TypedDict):
     failed: int
 
 
+class OperationMoved(TypedDict):
+    """What was asked for over HTTP, by the name of its operation; `project` is empty if it is about none."""
+
+    operation: str
+    project: str
+
+
 class CommandStarted(TypedDict):
     """A command was started; long words, and more than twenty, are cut."""
 
@@ -299,6 +309,10 @@ EVENTS: dict[str, Any] = {
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
     "file.copied": FileCopied,
+    "operation.requested": OperationMoved,
+    "operation.done": OperationMoved,
+    "operation.failed": OperationMoved,
+    "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,

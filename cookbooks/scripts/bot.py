@@ -16,8 +16,11 @@ import httpx
 from rdev_http import Rdev, Refused
 
 PROMPT = "add a /health page"
-WORK = """echo '<!doctype html><title>health</title><p id="status">ok</p>' >site/health.html
-git add site/health.html && { git diff --cached --quiet || git -c user.name=bot -c user.email=bot@localhost commit --quiet -m 'Add a health page'; }"""
+WORK = """set -e
+echo '<!doctype html><html lang="en"><title>health</title><p id="status">ok</p></html>' >site/health.html
+grep -q health.html site/index.html || sed -i 's|</body>|  <a href="health.html">health</a>\\n&|' site/index.html
+git add site
+git diff --cached --quiet || git -c user.name=bot -c user.email=bot@localhost commit --quiet -m 'Add a health page'"""
 
 
 def run(client: Rdev, words: argparse.Namespace) -> int:
@@ -29,22 +32,34 @@ def run(client: Rdev, words: argparse.Namespace) -> int:
 
     print("== create", flush=True)
     client.finish(client.request("POST", "/projects", {"name": words.name}, f"{key}-create"))
-    if words.agent:
-        code = command("work", "/agents", {"agent": words.agent, "prompt": words.prompt})
-    else:
-        code = command("work", "/shell", {"command": WORK})
-        client.finish(client.request("POST", f"{project}/sync", {}, f"{key}-sync"))
-    for name, argv in (("commit", ["log", "-1", "--stat"]), ("diff", ["show", "--format=", "HEAD"])):
-        code = code or command(name, "/git", {"argv": argv})
-    code = code or command("check", "/shell", {"command": "sh scripts/check.sh"})
+    code = 0
+    if standing(client, project) == "ready":  # a run that was cut off may have come to the end of its work
+        if words.agent:
+            code = command("work", "/agents", {"agent": words.agent, "prompt": words.prompt})
+        else:
+            code = command("work", "/shell", {"command": WORK})
+            client.finish(client.request("POST", f"{project}/sync", {}, f"{key}-sync"))
+        for name, argv in (("commit", ["log", "-1", "--stat"]), ("diff", ["show", "--format=", "HEAD"])):
+            code = code or command(name, "/git", {"argv": argv})
+        code = code or command("check", "/shell", {"command": "sh scripts/check.sh"})
     if not words.keep:
         print("== delete", flush=True)
         try:
             client.finish(client.request("DELETE", project))
-        except Refused as e:
-            if e.status != 404:  # 404: a run that was cut off had come this far
+        except Refused:
+            if standing(client, project):
                 raise
     return code
+
+
+def standing(client: Rdev, project: str) -> str:
+    """Return a project's state, empty if there is none."""
+    try:
+        return str(client.request("GET", project)["state"])
+    except Refused as e:
+        if e.status != 404:
+            raise
+        return ""
 
 
 def main() -> int:

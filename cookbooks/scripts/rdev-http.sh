@@ -5,12 +5,13 @@
 #               rdev-http.sh run PROJECT LINE          a line of shell in the project's pod: its output here, its exit code
 #               rdev-http.sh follow STREAM_URL         a stream's events, a JSON document a line: {"event", "id", "data"}
 # Environment:  RDEV_URL (http://127.0.0.1:8080), RDEV_API_KEY. RDEV_IDEMPOTENCY_KEY makes the same POST again the same call; without it
-#               each start of this script is a call of its own, whose repeats after a break are none.
+#               each start of this script is a call of its own, whose repeats after a break are none. RDEV_PATIENCE: for how many
+#               seconds a server that does not answer is asked again (60).
 # Exit codes:   rdev's own: 2 usage, 3 not there, 4 denied, 5 conflict, 6 unavailable, 124 time limit; of `run` the command's, 74 if nobody knows it.
 set -euo pipefail
 
 url=${RDEV_URL:-http://127.0.0.1:8080}
-patience=${RDEV_PATIENCE:-60} # seconds for which a server that does not answer is asked again
+patience=${RDEV_PATIENCE:-60}
 key=${RDEV_IDEMPOTENCY_KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -328,8 +328,6 @@ class Services:
 
         from rdev_cli.domain.repeat import minted
 
-        for shared in ("store", "cluster"):
-            getattr(self, shared)  # what a command is started and followed by is one
         twin, made = copy.copy(self), Counter[str]()
 
         def new_id(prefix: str) -> str:

@@ -117,8 +117,8 @@ def path(text: str | None, field: str) -> str:
     return text or ""
 
 
-def log_all(*, file: str, json_lines: bool) -> Callable[[], None]:
-    """Send the log to stderr, and to a file if one was named: a server tells every request. Return what ends it.
+def log_all(*, file: str, json_lines: bool) -> Callable[[], bool]:
+    """Send the log to stderr, and to a file if one was named: a server tells every request. Return what ends it, and says if that went well.
 
     A thread of its own writes it, so that nobody who stops reading the log stops the server; what is too much is left out.
     """
@@ -136,11 +136,11 @@ def log_all(*, file: str, json_lines: bool) -> Callable[[], None]:
     log().setLevel(logging.INFO)
     writer.start()
 
-    def over() -> None:
+    def over() -> bool:
         with contextlib.suppress(queue.Full):
             lines.put_nowait(None)
             writer.join(1)
-        log().handlers[:] = handlers
+        return not writer.is_alive()
 
     return over
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rdev_cli.adapters.sqlite.store import SqliteStore
 from rdev_cli.domain.access import local
 from rdev_cli.domain.errors import Conflict, Denied, RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.repeat import Kept, KeptState
 from rdev_cli.domain.report import Verdict
 from rdev_cli.domain.values import ProjectId
 from rdev_cli.ports.store import Writing
@@ -366,21 +368,27 @@ def test_a_holder_that_cannot_be_looked_at_counts_as_living(change: dict[str, st
 # idempotency
 
 
-def test_an_answer_is_remembered_for_24_hours_and_given_once(path: Path, store: SqliteStore) -> None:
+def test_an_answer_is_remembered_for_24_hours_from_its_request_on(path: Path, store: SqliteStore) -> None:
+    begun = Kept(id="key", fingerprint="print", seed="seed", state=KeptState.OPEN)
+    done = replace(begun, state=KeptState.DONE, answer="answer")
     with store.transaction() as tx:
-        tx.remember("key", "print", "answer")
-    assert store.recall("key") == ("print", "answer")
-    assert store.recall("other") is None
-    with pytest.raises(Conflict) as used, store.transaction() as tx:
-        tx.remember("key", "print", "another")
-    assert (used.value.code, store.recall("key")) == ("KEY_USED", ("print", "answer"))
+        tx.remember(begun)
+    assert (store.recall("key"), store.recall("other")) == (begun, None)
+    raw(path, "update idempotency set until = until - 60")
+    with store.transaction() as tx:
+        tx.remember(done)
+    raw(path, "update idempotency set until = until + 60")
+    assert store.recall("key") == done
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert 86390 < connection.execute("select until - (julianday('now') - 2440587.5) * 86400.0 from idempotency").fetchone()[0] <= 86400
     raw(path, "update idempotency set until = until - 86401")
     assert store.recall("key") is None
     with store.transaction() as tx:
-        tx.remember("key", "print", "new")
-    assert store.recall("key") == ("print", "new")
+        tx.remember(replace(begun, fingerprint="another"))
+    assert store.recall("key") == replace(begun, fingerprint="another")
+    with store.transaction() as tx:
+        tx.let_go("key")
+    assert store.recall("key") is None
 
 
 # disks

@@ -2,11 +2,11 @@
 
 import contextlib
 import json
+import os
 import re
 import secrets
-import socket
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ def main_job(server: serving.Server) -> list[str]:
     step("POST", "/projects/shop/sync", {})
     step("GET", "/projects/shop/status")
     step("GET", "/projects/shop/logs")
-    step("POST", "/gc", {})
+    step("GET", "/gc")
     step("DELETE", "/projects/shop")
     return told
 
@@ -126,33 +126,49 @@ def test_kustomize_makes_what_is_printed(rdev):
     assert read(lab.kubectl("kustomize", str(DEPLOY))) == read(rdev("context", "install", "--print").stdout)
 
 
+# passes on, byte by byte, what arrives at the first address to the second one
+PASS_ON = """
+import asyncio, sys
+here, port, there = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+async def copy(reader, writer):
+    try:
+        while part := await reader.read(1 << 16):
+            writer.write(part)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.close()
+async def both(reader, writer):
+    far = await asyncio.open_connection(there, port)
+    await asyncio.gather(copy(reader, far[1]), copy(far[0], writer))
+async def main():
+    server = await asyncio.start_server(both, here, port)
+    print("ready", flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
 @contextlib.contextmanager
 def api_for_pods() -> Iterator[None]:
-    """Let the lab's pods reach its API, which listens for this machine alone: what its service leads to is passed on."""
-    front = socket.create_server((lab.needed("RDEV_TEST_HOST_FROM_POD"), lab.address()[1]))
-
-    def copy(one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while part := one.recv(1 << 16):
-                other.sendall(part)
-        for end in (one, other):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                here = front.accept()[0]
-                there = socket.create_connection(lab.address())
-                for pair in ((here, there), (there, here)):
-                    threading.Thread(target=copy, args=pair, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    """Let the lab's pods reach its API, which listens for this machine alone, where the service of the API leads."""
+    host, port = lab.address()
+    argv = [sys.executable, "-c", PASS_ON, lab.needed("RDEV_TEST_HOST_FROM_POD"), str(port), host]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         yield
     finally:
-        front.shutdown(socket.SHUT_RDWR)
-        front.close()
+        process.kill()
+        process.communicate()
+
+
+class Forwarded(serving.Server):
+    """A server in a pod, behind a port of this machine that it does not know of."""
+
+    def ask(self, method: str, path: str, body: Any = None, *, key: str | None = serving.ADMIN, headers: Any = None) -> Any:
+        return super().ask(method, path, body, key=key, headers={"Host": "localhost:8080", **(headers or {})})
 
 
 @contextlib.contextmanager
@@ -165,9 +181,7 @@ def forwarded(namespace: str) -> Iterator[serving.Server]:
         line = process.stdout.readline().decode()
         match = re.search(r"127\.0\.0\.1:([0-9]+)", line)
         assert match, line
-        server = serving.Server(process, f"http://127.0.0.1:{match[1]}", process.stdout)  # type: ignore[arg-type]
-        ask = server.ask
-        server.ask = lambda *words, **more: ask(*words, **{"headers": {"Host": "localhost:8080"}, **more})  # type: ignore[method-assign]
+        server = Forwarded(process, f"http://127.0.0.1:{match[1]}", os.dup(process.stdout.fileno()))
         yield server
     finally:
         process.kill()

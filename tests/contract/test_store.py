@@ -19,6 +19,7 @@ from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState
 from rdev_cli.domain.errors import Conflict
 from rdev_cli.domain.operation import Operation, OperationState, StepState
 from rdev_cli.domain.project import Project, ProjectState
+from rdev_cli.domain.repeat import Kept, KeptState
 from rdev_cli.domain.values import CommandId, OperationId, ProjectId
 from rdev_cli.ports import store as port
 from rdev_cli.wiring.services import SystemClock
@@ -171,7 +172,7 @@ def test_what_a_transaction_wrote_is_kept_together_or_not_at_all(opened, store):
         tx.put_operation(operation("opn_1", "project:shop"))
         tx.append("project.created", "shop", {})
         tx.take("project:shop", owner="a", seconds=60)
-        tx.remember("key", "print", "answer")
+        tx.remember(Kept(id="key", fingerprint="print", seed="seed", state=KeptState.OPEN))
         raise ZeroDivisionError
     other = opened()
     assert (other.projects(), other.commands(), other.unfinished(), other.last_event(), other.recall("key")) == ([], [], [], 0, None)
@@ -223,12 +224,3 @@ def test_a_claim_is_one_owners_until_it_is_given_back_and_its_attempts_grow(stor
     with pytest.raises(Conflict) as lost, store.transaction() as tx:
         tx.hold(first, 60)
     assert lost.value.code == "LEASE_LOST"
-
-
-def test_the_answer_to_a_request_is_kept_once(opened, store):
-    with store.transaction() as tx:
-        tx.remember("key", "print", "answer")
-    with pytest.raises(Conflict) as used, store.transaction() as tx:
-        tx.remember("key", "print", "another")
-    assert used.value.code == "KEY_USED"
-    assert (opened().recall("key"), store.recall("other")) == (("print", "answer"), None)

@@ -58,6 +58,13 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("logs",): "command-output",
     ("events",): "event-list",
     ("journal", "prune"): "pruning",
+    ("webhook", "add"): "webhook-secret",
+    ("webhook", "list"): "webhook-list",
+    ("webhook", "test"): "delivery",
+    ("webhook", "deliveries"): "delivery-list",
+    ("webhook", "replay"): "delivery",
+    ("webhook", "rotate"): "webhook-secret",
+    ("webhook", "remove"): "webhook",
     ("context", "list"): "context-list",
     ("context", "show"): "context",
     ("context", "view"): "setting-list",
@@ -70,6 +77,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("doctor",): "check-list",
     ("schema",): "schema-list",
     ("uninstall",): "holding-list",
+    ("serve",): "serving",
     ("version",): "version",
 }
 FOLLOWED = {("exec",), ("shell",), ("git",), ("command", "attach")}  # -o jsonl tells their output as it comes

@@ -73,6 +73,8 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("webhook", "list"): ("webhook", "list"),
+    ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
     ("context", "show"): ("context", "show"),
     ("context", "view"): ("context", "view"),
@@ -107,6 +109,8 @@ LISTS = {
     ("key", "list"),
     ("ps",),
     ("events",),
+    ("webhook", "list"),
+    ("webhook", "deliveries"),
     ("context", "list"),
     ("context", "view"),
     ("context", "test"),
@@ -114,7 +118,7 @@ LISTS = {
     ("schema",),
     ("uninstall",),
 }
-# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_keys.py) or a pod without a record (tests/e2e/test_left.py);
+# they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_key_commands.py) or a pod without a record (tests/e2e/test_left.py);
 # the demo runs below
 UNTRIED = {
     ("agent", "run"),
@@ -124,6 +128,7 @@ UNTRIED = {
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
+    *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
 }
 
 

@@ -95,8 +95,16 @@ def test_the_bot_does_the_main_job_and_leaves_nothing(rdev, client):
         "== create", "== work", "== commit", "== diff", "== check", "== delete",
     ]  # fmt: skip
     assert "Add a health page" in out
-    assert '+<!doctype html><title>health</title><p id="status">ok</p>' in out
+    assert '+<!doctype html><html lang="en"><title>health</title><p id="status">ok</p></html>' in out
     assert rdev("project", "list", "-o", "name").stdout == b""
+
+
+def test_a_bot_that_is_started_again_after_its_end_does_nothing(rdev, client):
+    ended(client(*BOT, "botshop"))
+    before = rdev("events", "-o", "json").stdout
+    out, _ = ended(client(*BOT, "botshop"))
+    assert out == "== create\n== delete\n"
+    assert rdev("events", "-o", "json").stdout == before
 
 
 def test_the_bot_lets_an_agent_work_and_reads_its_commit(rdev, client):

@@ -25,6 +25,7 @@ NO_ROUTE = {
     "installation.remove": "it removes the ground that the server stands on; its owner types it",
     "context.use": "which context is the current one is a setting of the owner's command line; a server works in one",
     "context.set": "settings name files and programs of the server's machine, which are its owner's to choose",
+    "context.install": "what it prints is for whoever may change a cluster, with their own kubectl; a running server has no use for it",
     "context.remove": "as context.set; and the server's own context cannot go while it works there",
 }
 

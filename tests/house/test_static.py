@@ -11,10 +11,11 @@ FILES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(
 # `except Exception` stands in the undo, in the command line's last resort and around foreign code on a thread, and nowhere else
 BLIND = {"ops/ensure.py": 1, "faces/cli/main.py": 1, "adapters/shared/bounded.py": 1}
 # who may open a socket: the demo's own model and the proof of isolation, on the loopback; the agent that comes with rdev, and the trial of a
-# credential, which are told where to go; the transport to a cluster
+# credential, which are told where to go; the transport to a cluster; webhooks, by a rule for every address
 SOCKETS = {
     "adapters/scripted.py", "adapters/agents/bundled.py", "adapters/agents/trial.py", "adapters/local/probe.py",
     *(f"adapters/kubernetes/{name}.py" for name in ("access", "calling", "kubeconfig", "refusals", "socket", "wire")),
+    "adapters/webhooks/policy.py", "adapters/webhooks/sender.py",
 }  # fmt: skip
 NETWORK = {
     "socket",

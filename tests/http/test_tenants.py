@@ -7,20 +7,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rdev_cli.domain.access import Grant, Scope
+from rdev_cli.domain.access import Grant, KeySpec, Scope
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.face import Guarded, unauthorized
+from rdev_cli.ops import keys
 from tests.conftest import Rdev
 from tests.support.wire import Answer, Wire
 
 MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
 # what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
-OWNED = {"project", "command"}
+OWNED = {"project", "command", "key"}
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
     "context": "where a server works is no project's",
 }
+NOBODYS = {"project": "none", "command": f"cmd_{'0' * 20}", "key": f"key_{'0' * 20}"}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
 # a body that each route takes; a new route with a body must get a line here
@@ -36,6 +38,7 @@ BODIES: dict[str, Any] = {
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},
     "gc.collect": {"reviewed": []},
+    "key.create": {"name": "more", "scopes": ["projects:read"]},
 }
 
 
@@ -54,6 +57,9 @@ def two(services: Any, project: str, rdev: Rdev) -> Iterator[Two]:
     """`shop` is mine and `other` is theirs; each has run a command, and each key has every scope but admin, on its own project alone."""
     assert rdev("project", "create", "other").returncode == 0
     ids = {name: json.loads(rdev("exec", name, "-o", "json", "--", "echo", f"words of {name}").stdout)["id"] for name in ("shop", "other")}
+    made = {
+        name: keys.create(services, KeySpec(name="own", scopes=(Scope.PROJECTS_READ,), projects=(name,))).id for name in ("shop", "other")
+    }
     scopes = frozenset(Scope) - {Scope.ADMIN}
     grants = {
         MINE: Grant(actor="key:mine", scopes=scopes, projects=frozenset({"shop"})),
@@ -67,7 +73,12 @@ def two(services: Any, project: str, rdev: Rdev) -> Iterator[Two]:
 
     app = create_app(services, door)
     wire = Wire(app)
-    yield Two(wire, app, {"project": "shop", "command": ids["shop"]}, {"project": "other", "command": ids["other"]})
+    yield Two(
+        wire,
+        app,
+        {"project": "shop", "command": ids["shop"], "key": made["shop"]},
+        {"project": "other", "command": ids["other"], "key": made["other"]},
+    )
     wire.close()
 
 
@@ -98,8 +109,7 @@ def test_what_is_somebody_elses_is_not_there_by_any_route(two: Two) -> None:
         tried += 1
         body = BODIES.get(operation)
         theirs, mine, none = (
-            two.ask(key, method, filled(path, ids), body)
-            for key, ids in ((THEIRS, two.mine), (MINE, two.mine), (THEIRS, {"project": "none", "command": f"cmd_{'0' * 20}"}))
+            two.ask(key, method, filled(path, ids), body) for key, ids in ((THEIRS, two.mine), (MINE, two.mine), (THEIRS, NOBODYS))
         )
         if operation in DENIED:
             assert {(one.status, one.code) for one in (theirs, mine, none)} == {(403, "DENIED")}
@@ -108,7 +118,7 @@ def test_what_is_somebody_elses_is_not_there_by_any_route(two: Two) -> None:
             wrong.append((method, path, "is there", theirs.status, theirs.body))
         # but for the name it is word for word what is said of a thing that nobody has
         said, never = (json.loads(one.body)["error"]["message"] for one in (theirs, none))
-        if said.replace("shop", "none").replace(two.mine["command"], f"cmd_{'0' * 20}") != never:
+        if said.replace("shop", "none").replace(two.mine["command"], NOBODYS["command"]).replace(two.mine["key"], NOBODYS["key"]) != never:
             wrong.append((method, path, "is told apart", said, never))
         if mine.status == 404:
             wrong.append((method, path, "is not there for its own", mine.status, mine.body))

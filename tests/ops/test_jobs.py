@@ -226,7 +226,7 @@ def test_what_waits_is_refused_once_its_key_is_revoked_and_what_runs_goes_on(wor
         pass
     assert (found(world, begun).state, found(world, waits).state) == (CommandState.RUNNING, CommandState.FAILED)
     shown = jobs.show(world, waits.id)
-    assert shown.error and shown.error.code == "KEY_REVOKED"
+    assert (shown.state, shown.error and shown.error.code) == (JobState.FAILED, "KEY_REVOKED")
 
 
 def test_an_unknown_failure_ends_the_job_and_is_the_loops_to_log(world, monkeypatch):

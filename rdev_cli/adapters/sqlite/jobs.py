@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rdev_cli.adapters.sqlite.sight import must_own_row
 from rdev_cli.domain.access import Grant, Scope
 from rdev_cli.domain.answers import Problem
 from rdev_cli.domain.codec import moment, plain, stamp
@@ -25,6 +26,7 @@ def put(connection: sqlite3.Connection, grant: Grant, work: Work) -> None:
     job = work.job
     if not grant.sees(job.project):
         raise NotFound(f"there is no project {job.project}", hint="rdev project list shows the ones there are", project=job.project)
+    must_own_row(connection, grant, f"operation {job.id}", "select project from jobs where id = ?", job.id)
     ended = job.state not in WAITING
     _forgetting(connection)
     connection.execute(

@@ -68,5 +68,7 @@ def must_own_lease(connection: sqlite3.Connection, grant: Grant, name: str) -> N
         must_own_row(connection, grant, f"project {id}", "select name from projects where id = ?", id)
     elif kind == "start":
         must_own_row(connection, grant, f"command {id}", "select project from commands where id = ?", id)
-    else:
+    elif kind == "job":
+        must_own_row(connection, grant, f"operation {id}", "select project from jobs where id = ?", id)
+    elif kind != "once":  # whose name is made of the caller and a key: nobody comes by another's
         unbound(grant)

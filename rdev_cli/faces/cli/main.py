@@ -26,6 +26,7 @@ TREE: dict[str, tuple[str, str]] = {
     "shell": ("shell", "Run a line of sh in a project's pod."),
     "git": ("git", "Run git in a project's work tree, in its pod."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
+    "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
     "cp": ("files", "Copy files and folders out of a project's pod, or into it."),
     "ps": ("ps", "List the commands that run."),
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),

@@ -266,6 +266,15 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("BY", True, lambda c: c.actor),
         ("COMMAND", False, lambda c: _line(c.argv)),
     ),
+    "Job": (
+        ("ID", False, lambda j: j.id),
+        ("OPERATION", False, lambda j: j.operation),
+        ("PROJECT", False, lambda j: j.project or "-"),
+        ("STATE", False, lambda j: j.state.value),
+        ("ASKED", False, lambda j: ago(j.created_at)),
+        ("BY", True, lambda j: j.actor),
+        ("WHAT", False, lambda j: j.error.message if j.error else ""),
+    ),
     "Event": (
         ("SEQ", False, lambda e: str(e.seq)),
         ("AT", False, lambda e: e.at.astimezone().strftime("%H:%M:%S")),

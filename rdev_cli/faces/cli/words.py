@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'shell': "Run a line of sh in a project's pod.",
         'git': "Run git in a project's work tree, in its pod.",
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
+        'operation': 'Operations that were asked for over HTTP: how each stands, and what became of it.',
         'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
         'logs': "Show the log of a project's pod; in `local`, the output of its newest command.",
@@ -64,6 +65,10 @@ GROUPS: dict[str, dict[str, str]] = {
         'output': 'Show what a command printed so far.',
         'attach': "Follow a command's output from any byte on, and return its outcome.",
         'cancel': 'Stop a command: TERM to its whole group, five seconds of grace, then KILL.',
+    },
+    'operation': {
+        'list': 'List operations that were asked for over HTTP, newest first.',
+        'show': 'Show an operation that was asked for over HTTP: how it stands, and its answer or its error.',
     },
     'journal': {
         'prune': "Remove the journal's lines from before a time, and leave an anchor for its chain.",
@@ -125,6 +130,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'command output': ('command',),
     'command attach': ('command',),
     'command cancel': ('command',),
+    'operation list': (),
+    'operation show': ('',),
     'cp': ('files', 'files'),
     'ps': (),
     'logs': ('project',),
@@ -282,6 +289,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'command cancel': (
         (('--timeout',), '', 'Stop waiting for its end after so long; the command goes on.'),
     ),
+    'operation list': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'operation show': (),
     'cp': (
         (('--merge',), None, 'Copy into a folder that is not empty, and replace files of the same name.'),
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),

@@ -15,7 +15,20 @@ from starlette.types import Scope as Connection
 
 from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
-from rdev_cli.faces.http import agents, commands, contexts, credentials, document, files, projects, stream, upkeep, webhooks
+from rdev_cli.faces.http import (
+    agents,
+    commands,
+    contexts,
+    credentials,
+    document,
+    files,
+    keys,
+    operations,
+    projects,
+    stream,
+    upkeep,
+    webhooks,
+)
 from rdev_cli.faces.http.face import Door, Guarded, Routes, packaged, trouble
 
 if TYPE_CHECKING:
@@ -24,8 +37,8 @@ if TYPE_CHECKING:
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
 ROUTES: tuple[Routes, ...] = (
-    projects.routes, commands.routes, files.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes, upkeep.routes,
-    stream.routes, document.routes,
+    projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
+    upkeep.routes, stream.routes, keys.routes, document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {

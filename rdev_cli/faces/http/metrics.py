@@ -61,16 +61,18 @@ class Gauged:
 class Metrics:
     """A server's own figures, in a registry of their own."""
 
-    def __init__(
-        self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, loops: Sequence[Looped] = (), kept: Sequence[Gauged] = ()
-    ) -> None:
+    def __init__(self, world: World, *, health: Callable[[], Sequence[Standing]] = tuple, loops: Sequence[Looped] = ()) -> None:
         self.registry = CollectorRegistry()
         labels = ("method", "path", "status")
         self._requests = Counter("http_requests", "Requests answered.", labels, registry=self.registry)
         self._seconds = Histogram("http_request_duration_seconds", "How long they took.", labels, registry=self.registry)
         self._flying = Gauge("http_requests_in_flight", "Requests that are being answered.", registry=self.registry)
-        self.registry.register(_Commands(world, self.registry))
-        self.registry.register(_Kept((*_of_providers(health), *_of_loops(loops), *kept)))
+        self.registry.register(_Commands(world))
+        self.keep(*_of_providers(health), *_of_loops(loops))
+
+    def keep(self, *gauges: Gauged) -> None:
+        """Tell these too."""
+        self.registry.register(_Kept(gauges))
 
     def began(self) -> None:
         """Count a request that came in."""
@@ -136,12 +138,12 @@ def _of_loops(loops: Sequence[Looped]) -> Sequence[Gauged]:
 class _Commands(Collector):
     """Commands, by what the journal says of them since the server started, whoever ran them; read when somebody looks."""
 
-    def __init__(self, world: World, registry: CollectorRegistry) -> None:
+    def __init__(self, world: World) -> None:
         self._world, self._seq, self._lock = world, world.store.last_event(), threading.Lock()
         self._projects: set[str] = set()
         labels = ("project", "type", "status")
-        self._total = Counter("rdev_commands", "Commands that ended.", labels, registry=registry)
-        self._seconds = Histogram("rdev_command_duration_seconds", "How long they ran.", labels, registry=registry, buckets=_SECONDS)
+        self._total = Counter("rdev_commands", "Commands that ended.", labels, registry=None)
+        self._seconds = Histogram("rdev_command_duration_seconds", "How long they ran.", labels, registry=None, buckets=_SECONDS)
 
     def collect(self) -> Iterator[Metric]:
         with self._lock:
@@ -160,6 +162,8 @@ class _Commands(Collector):
             for words, count in running.items():
                 active.add_metric(words, count)
         yield active
+        yield from self._total.collect()
+        yield from self._seconds.collect()
 
     def describe(self) -> Iterable[Metric]:
         return ()

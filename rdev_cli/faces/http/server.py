@@ -15,16 +15,17 @@ from pathlib import Path
 
 import h11
 import uvicorn
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from starlette.middleware import Middleware
 
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import system
+from rdev_cli.faces.http import stream, system
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
-from rdev_cli.faces.http.metrics import Metrics
+from rdev_cli.faces.http.metrics import Gauged, Metrics
 from rdev_cli.faces.http.wire import Wire
 from rdev_cli.ops import keys
 from rdev_cli.ports.timing import LOOKUP, Stop
@@ -232,6 +233,11 @@ class Serving:
         )
         self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
         self.app.state.stop = stop
+        streams = stream.streams(self.app)
+        metrics.keep(
+            Gauged(name="rdev_sse_connections", words="Streams opened.", kind=CounterMetricFamily, read=lambda: [((), streams.opened)]),
+            Gauged(name="rdev_sse_connections_active", words="Streams open.", kind=GaugeMetricFamily, read=lambda: [((), streams.active)]),
+        )
 
     def run(self, *, ready: Callable[[], None], signalled: Callable[[], bool]) -> bool:
         """Serve until it is told to stop, then let what is under way end; return whether something would not within the grace."""
