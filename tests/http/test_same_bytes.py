@@ -39,6 +39,8 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "gc.collect": ("GET /gc", ("gc",)),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
+    "webhook.list": ("GET /webhooks", ("webhook", "list")),
+    "webhook.deliveries": ("GET /deliveries", ("webhook", "deliveries")),
 }
 # each of these answers another document every time, or is no document; its form is compared instead of its bytes
 ELSE = {
@@ -55,6 +57,7 @@ OWN_TESTS = {
     "key.create": "another key every time",
     "key.show": "of a key that was made",
     "key.revoke": "of a key that was made",
+    **dict.fromkeys(("webhook.add", "webhook.remove", "webhook.test", "webhook.replay", "webhook.rotate"), "of an endpoint that was added"),
 }
 BODIES: dict[str, Any] = {
     "project.set": {"description": "a shop"},

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from rdev_cli.domain.codec import document, plain, to_json
-from rdev_cli.domain.errors import Invalid, NotFound
+from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import Secret
 from rdev_cli.ops import keys, webhooks
 from rdev_cli.ops.idempotency import once
