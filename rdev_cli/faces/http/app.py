@@ -43,7 +43,7 @@ ROUTES: tuple[Routes, ...] = (
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {
     400: "The request is no JSON.", 401: "No key, or none that counts.", 403: "The key may not do this.", 404: "There is no such thing.",
-    405: "Not by this method.", 409: "It exists, but not in a state that allows this.", 413: "The body is too large.",
+    405: "Not by this method.", 408: "The body took too long.", 409: "It exists, but not in a state that allows this.", 413: "The body is too large.", 415: "The body is packed.",
     421: "This server does not answer to that name.", 422: "The request makes no sense; `context` names the field.",
     429: "Too many requests; `Retry-After` says when to come again.", 500: "rdev's own fault, or a part of the work stands.",
     502: "The outcome is unknown.", 503: "A provider or the machine did not answer.", 504: "The time limit passed.",
