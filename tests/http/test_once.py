@@ -12,6 +12,8 @@ from rdev_cli.ops import idempotency, projects
 from rdev_cli.wiring.sealing import Envelope
 from tests.http.conftest import Caller
 
+pytestmark = pytest.mark.state
+
 KEY = {"idempotency-key": "k-1"}
 EXEC = {"argv": ["true"]}
 
