@@ -133,8 +133,6 @@ MEANINGS = {
     "TOOL_MISSING": "a program is not installed; the hint is the line that installs it",
     "UNAVAILABLE": "a provider, a tool or the machine did not answer",
     "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; `rdev project sync` takes it there",
-    "SHUTTING_DOWN": "the server is stopping: come again in a moment; nothing that was asked for is lost",
-    "UNAUTHORIZED": "over HTTP: no key was shown, or none that there is",
     "USAGE": "the words on the command line could not be understood",
     "VAULT_DAMAGED": "a credential, the vault's file or its key is not what rdev wrote, or is gone",
     "VAULT_LOCKED": "the system's keyring is not there, or does not answer",

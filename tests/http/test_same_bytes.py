@@ -39,8 +39,6 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "gc.collect": ("GET /gc", ("gc",)),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
-    "webhook.list": ("GET /webhooks", ("webhook", "list")),
-    "webhook.deliveries": ("GET /deliveries", ("webhook", "deliveries")),
 }
 # each of these answers another document every time, or is no document; its form is compared instead of its bytes
 ELSE = {
