@@ -123,6 +123,7 @@ LISTS = {
 # they need an agent (tests/e2e/test_agents.py), a value (tests/e2e/test_credentials.py), a key (tests/e2e/test_key_commands.py) or a pod without a record (tests/e2e/test_left.py);
 # the demo runs below
 UNTRIED = {
+    ("serve",),  # it answers when it listens, and stays: tests/e2e/test_serve.py
     ("agent", "run"),
     ("operation", "show"),  # a server: tests/http/test_once.py
     ("context", "remove"),
