@@ -14,6 +14,8 @@ from tests.http.conftest import Caller
 
 pytestmark = pytest.mark.state
 
+pytestmark = pytest.mark.state
+
 KEY = {"idempotency-key": "k-1"}
 EXEC = {"argv": ["true"]}
 
