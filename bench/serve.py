@@ -33,27 +33,33 @@ RATE = 100  # events a second
 EVENT = b"\nevent: event\n"
 
 _POLLING = """
-import asyncio, sys
+import asyncio, json, resource, sqlite3, sys
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
-from rdev_cli.faces.http.feeds import line
-from rdev_cli.wiring.services import Services
 
-app, world = FastAPI(), Services()
+app, (_, hard) = FastAPI(), resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-async def told(after):
-    yield b"event: connected\\ndata: {}\\n\\n"
-    while True:
-        for event in await run_in_threadpool(world.store.events, after=after, limit=1000):
-            yield line(event)
-            after = event.seq
-        await asyncio.sleep(0.2)
+async def told():
+    store = sqlite3.connect(sys.argv[1], isolation_level=None)
+    try:
+        (after,) = store.execute("select seq from journal_head").fetchone()
+        yield "event: connected\\ndata: {}\\n\\n"
+        while True:
+            for seq, at, kind, subject, actor, data, hash, project in store.execute(
+                "select seq, at, kind, subject, actor, data, hash, project from events where seq > ? order by seq", [after]
+            ).fetchall():
+                line = dict(seq=seq, at=at, kind=kind, subject=subject, actor=actor, data=json.loads(data), hash=hash, project=project)
+                yield f"id: {seq}\\nevent: event\\ndata: {json.dumps(line)}\\n\\n"
+                after = seq
+            await asyncio.sleep(0.2)
+    finally:
+        store.close()
 
 @app.get("/events/stream")
 async def stream():
-    return StreamingResponse(told(await run_in_threadpool(world.store.last_event)), media_type="text/event-stream")
+    return StreamingResponse(told(), media_type="text/event-stream")
 
 class Server(uvicorn.Server):
     async def startup(self, sockets=None):
@@ -227,12 +233,14 @@ def write(env: dict[str, str], total: int) -> None:
 
 def fan_out(rounds: int, env: dict[str, str], cwd: Path, count: int, seconds: float) -> list[Row]:
     """Measure one reader for all against one for each."""
-    Services(environ=env).store.last_event()
+    world = Services(environ=env)
+    world.store.last_event()
+    state = world.folder / "state.db"
     ours: list[Streamed] = []
     plain: list[Streamed] = []
     for _ in range(rounds):
         ours.append(streams(rdev_serve(), env, cwd, count, seconds))
-        plain.append(streams([PYTHON, "-c", _POLLING], env, cwd, count, seconds))
+        plain.append(streams([PYTHON, "-c", _POLLING, str(state)], env, cwd, count, seconds))
     against, work = "a poll of the store for each", f"{count} streams, {RATE} events/s for {seconds:.0f} s"
 
     def median(of: Callable[[Streamed], float]) -> tuple[float, float]:

@@ -15,8 +15,8 @@ def frame(kind: str, data: Any, id: str = "") -> bytes:
 
 
 def retry(milliseconds: int) -> bytes:
-    """Return how long a client waits before it comes again."""
-    return f"retry: {milliseconds}\n\n".encode()
+    """Return how long a client waits before it comes again, as the first line of the event that follows."""
+    return f"retry: {milliseconds}\n".encode()
 
 
 def trouble(error: RdevError) -> bytes:

@@ -323,6 +323,18 @@ _After = Annotated[str | None, Query(description="Where to go on: the last id, f
 _Last = Annotated[str | None, Header(alias="Last-Event-ID", description="The id of the last event that was seen: what follows it is told.")]
 
 
+_EVENT = {  # each of them
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["connected", "event", "output", "heartbeat", "reset", "complete", "end", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+    },
+    "required": ["event", "data"],
+}
+
+
 def _streams(path: str, op: Callable[..., Any], form: str) -> Callable[[F], F]:
     """Attach a stream to a path, with the words and the scope of the operation that tells the same in pages."""
 
@@ -330,7 +342,7 @@ def _streams(path: str, op: Callable[..., Any], form: str) -> Callable[[F], F]:
         serves(routes, "GET", path, op, answer="event", form=form)(func)
         route = cast("Guarded", routes[-1])
         what = "Events, until an `end`, `error` or `complete`: docs/streams.md."
-        route.responses[200] = {"description": what, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        route.responses[200] = {"description": what, "content": {"text/event-stream": {"schema": _EVENT}}}
         return func
 
     return register
