@@ -36,7 +36,7 @@ def finished(server: serving.Server, answer: tuple[int, Any, Any]) -> dict[str, 
     while True:
         found = dict(server.ask("GET", path)[2]["data"])
         if found["state"] not in ("pending", "running"):
-            return found
+            return found if found["state"] != "failed" else dict(server.ask("GET", f"/operations/{id}")[2]["data"])
         assert time.monotonic() < end, found
         time.sleep(0.1)
 
