@@ -32,6 +32,7 @@ from rdev_cli.ports.store import Writing
 
 PARALLEL = 10  # messages on their way at once
 EACH = 4  # of them to one endpoint, while all is well there; 1 where the last two failed
+_OLD = 3  # secrets that go on signing beside a new one
 _LEASE = 60.0  # seconds; a message is at most 20 on its way
 
 
@@ -80,6 +81,8 @@ def try_(world: World, webhook: str) -> Delivery:
     found, now = known(world, webhook), world.clock.now()
     text = body(TEST, now, {"subject": found.id, "seq": 0})
     delivery = Delivery(id=world.new_id("dlv"), webhook=found.id, kind=TEST, seq=0, created_at=now, queued_at=now)
+    if before := world.store.find_deliveries(delivery.id):  # a request that is repeated after a crash sent it already
+        return before[0]
     outcome = _sent(world, found, delivery, text)
     with world.store.transaction() as tx:
         done = _once(judged(_still(tx, found), delivery, outcome, **_chances(world)))
@@ -121,7 +124,10 @@ def replay(world: World, delivery: str) -> Delivery:
 
 @operation("webhook.rotate", Scope.WEBHOOKS_WRITE)
 def rotate(world: World, webhook: str) -> WebhookSecret:
-    """Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too."""
+    """Give an endpoint a new secret, and show it this once; for 24 hours the old one signs, too.
+
+    One that is itself not a day old, too, so that two rotations in a row do not lose what the endpoint has.
+    """
     found, secret = known(world, webhook), world.hooks.new_secret()
     with world.hooks.vaults.alone():
         vault = world.hooks.vaults.at(found.place)
@@ -131,8 +137,9 @@ def rotate(world: World, webhook: str) -> WebhookSecret:
             if e.code != "VAULT_DAMAGED":
                 raise
             old = None  # what cannot be read cannot sign: a new secret is the way out
+        kept = [one.reveal() for one in _signing(world, found, _split(old))] if old else []
         # newest first; until the record says until when, both sign, so that a death in between costs no message
-        vault.put({found.id: Secret(" ".join([secret.reveal(), *(old.reveal().split()[:1] if old else [])]))})
+        vault.put({found.id: Secret(" ".join([secret.reveal(), *kept[:_OLD]]))})
         with world.store.transaction() as tx:
             until = world.clock.now() + OVERLAP
             changed = replace(_still(tx, found), old_secret_until=until)
@@ -278,6 +285,10 @@ def _secrets(world: World, webhook: Webhook) -> Sequence[Secret]:
     kept = world.hooks.vaults.at(webhook.place).get(webhook.id)
     if kept is None:
         raise NotFound("its secret is not in the vault", hint=f"rdev webhook rotate {webhook.id} gives it a new one", webhook=webhook.id)
+    return _split(kept)
+
+
+def _split(kept: Secret) -> Sequence[Secret]:
     return [Secret(text) for text in kept.reveal().split()]
 
 

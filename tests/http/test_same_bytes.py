@@ -32,6 +32,8 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "context.list": ("GET /contexts", ("context", "list")),
     "context.show": ("GET /contexts/local", ("context", "show", "local")),
     "context.view": ("GET /settings", ("context", "view")),
+    "webhook.list": ("GET /webhooks", ("webhook", "list")),
+    "webhook.deliveries": ("GET /deliveries", ("webhook", "deliveries")),
     "event.list": ("GET /events?subject=shop", ("events", "--subject", "shop")),
     "journal.prune": ("POST /journal/prune", ("journal", "prune", "--before", "2026-01-01", "--dry-run")),
     "gc.collect": ("GET /gc", ("gc",)),
@@ -49,9 +51,11 @@ OWN_TESTS = {
     "file.copy": "the bytes of a file",
     "command.attach": "a stream",
     "operation.show": "of an operation that was asked for over HTTP",
+    **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
     "key.create": "another key every time",
     "key.show": "of a key that was made",
     "key.revoke": "of a key that was made",
+    **dict.fromkeys(("webhook.add", "webhook.remove", "webhook.test", "webhook.replay", "webhook.rotate"), "of an endpoint that was added"),
 }
 BODIES: dict[str, Any] = {
     "project.set": {"description": "a shop"},

@@ -73,3 +73,21 @@ def test_whoever_may_only_read_makes_nothing_and_whoever_is_bound_sees_nobody_el
     made = bound.post("/webhooks", json={"url": endpoint.url, "events": ["command.*"]})
     assert (made.status_code, made.json()["data"]["projects"]) == (201, ["shop"])
     assert endpoint.messages == []
+
+
+def test_a_repeat_under_an_idempotency_key_gets_the_same_secret_which_stands_in_no_table(
+    caller: Caller, endpoint: Receiver, services: Services
+) -> None:
+    one = caller(Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE)
+    asked = {"json": {"url": endpoint.url, "events": ["command.*"]}, "headers": {"idempotency-key": "k1"}}
+    first, second = one.post("/webhooks", **asked), one.post("/webhooks", **asked)
+    assert (first.status_code, first.json()["data"]) == (201, second.json()["data"])
+    id, secret = first.json()["data"]["id"], first.json()["data"]["secret"]
+    turned = [one.post(f"/webhooks/{id}/rotate", headers={"idempotency-key": "k2"}).json()["data"]["secret"] for _ in range(2)]
+    assert turned[0] == turned[1]
+    tried = [one.post(f"/webhooks/{id}/test", headers={"idempotency-key": "k3"}).json()["data"]["id"] for _ in range(2)]
+    assert endpoint.ids() == tried[:1]
+    for path in services.folder.rglob("*"):
+        if path.is_file():
+            for word in (secret, turned[0]):
+                assert word.removeprefix("whsec_").rstrip("=").encode() not in path.read_bytes(), path

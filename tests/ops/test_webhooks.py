@@ -27,6 +27,8 @@ from rdev_cli.ops import webhooks
 from rdev_cli.wiring.services import Services, SystemClock
 from tests.support.receiver import Answer, Receiver, reply
 
+pytestmark = pytest.mark.state
+
 ALLOWED = {"RDEV_WEBHOOK_ALLOW": "127.0.0.0/8", "RDEV_WEBHOOK_BACKOFF": "0.001"}
 Make = Callable[..., Receiver]
 
@@ -322,6 +324,17 @@ def test_t_wh_6_after_a_rotation_both_secrets_sign_for_a_day_and_then_the_new_on
         assert signed == secrets
         assert len(headers["webhook-signature"].split()) == len(secrets)
     world.close()
+
+
+def test_t_wh_6_two_rotations_in_a_row_lose_nothing_that_an_endpoint_may_have(world: Services, receiver: Make) -> None:
+    one = receiver()
+    made = hook(world, one.url)
+    secrets = [made.secret, *(webhooks.rotate(world, made.id).secret for _ in range(2))]
+    webhooks.try_(world, made.id)
+    headers, body = one.messages[-1]
+    assert len(headers["webhook-signature"].split()) == 3
+    for secret in secrets:
+        Reference(secret).verify(body, dict(headers))
 
 
 def test_a_secret_that_is_gone_from_the_vault_fails_with_words_and_a_rotation_mends_it(world: Services, receiver: Make) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from rdev_cli.domain.codec import document, plain, to_json
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import Secret
-from rdev_cli.ops import keys
+from rdev_cli.ops import keys, webhooks
 from rdev_cli.ops.idempotency import once
 from rdev_cli.ops.ledger import Entry
 from rdev_cli.ports import World
@@ -33,8 +33,19 @@ def _unseen_key(world: World) -> None:
         keys.revoke(world, made)
 
 
+def _unseen_webhook(world: World) -> None:
+    """Remove a webhook of which nobody was told."""
+    made = world.new_id("whk")
+    if world.store.find_webhooks(made):
+        webhooks.remove(world, made)
+
+
 # operations that tell a secret, once: what takes back one that nobody has seen
-SECRETS: Mapping[str, Callable[[World], None]] = {"key.create": _unseen_key}
+SECRETS: Mapping[str, Callable[[World], None]] = {
+    "key.create": _unseen_key,
+    "webhook.add": _unseen_webhook,
+    "webhook.rotate": lambda _: None,  # the secrets before the one that nobody has seen go on signing
+}
 
 
 def answer(request: Request, entry: Entry, given: Mapping[str, Any], status: int, call: Callable[[World], Any]) -> Any:

@@ -36,11 +36,6 @@ def list_(world: World) -> Any:
     return webhooks.list_(world)
 
 
-@serves(routes, "DELETE", "/webhooks/{webhook}", webhooks.remove, answer="webhook")
-def remove(world: World, webhook: str) -> Any:
-    return webhooks.remove(world, whole(webhook, "whk", "webhook"))
-
-
 @serves(routes, "POST", "/webhooks/{webhook}/test", webhooks.try_, answer="delivery")
 def test(world: World, webhook: str) -> Any:
     return webhooks.try_(world, whole(webhook, "whk", "webhook"))
@@ -64,3 +59,8 @@ def all_deliveries(world: World, before: Annotated[str, Query()] = "", limit: An
 @serves(routes, "POST", "/deliveries/{delivery}/replay", webhooks.replay, answer="delivery")
 def replay(world: World, delivery: str) -> Any:
     return webhooks.replay(world, whole(delivery, "dlv", "delivery"))
+
+
+@serves(routes, "DELETE", "/webhooks/{webhook}", webhooks.remove, answer="webhook")
+def remove(world: World, webhook: str) -> Any:
+    return webhooks.remove(world, whole(webhook, "whk", "webhook"))
