@@ -35,7 +35,8 @@ request() { # METHOD PATH [JSON]: the data
     case $status in
       2??) jq -ce .data "$work/answer" && return; refused "$status" ;;
       000 | 429 | 502 | 503 | 504)
-        if ((SECONDS >= end)); then
+        # what rdev itself says of something that is not there will not change by asking again
+        if ((SECONDS >= end)) || { [ "$status" = 503 ] && jq -e .error.code "$work/answer" >/dev/null 2>&1; }; then
           [ "$status" != 000 ] || { printf 'error: %s does not answer\nhint:  RDEV_URL says where the server is\n' "$url" >&2; exit 6; }
           refused "$status"
         fi
@@ -103,7 +104,13 @@ run() { # PROJECT LINE
     if [ "$(jq -r .data.stream <<<"$out")" = stderr ]; then exec 3>&2; else exec 3>&1; fi
     jq -j '.data | if has("data_b64") then .data_b64 | @base64d else .data end' <<<"$out" >&3
   done
-  exit "$(request GET "/commands/$(jq -r .id <<<"$command")" | jq -r '.exit_code // 74')"
+  command=$(request GET "/commands/$(jq -r .id <<<"$command")")
+  if [ "$(jq -r '"\(.state) \(.exit_code)"' <<<"$command")" = "failed null" ]; then # it was never started, and the job says why
+    request GET "/operations/$(jq -r .id <<<"$command")" >"$work/job"
+    mv "$work/job" "$work/answer"
+    refused 500
+  fi
+  exit "$(jq -r '.exit_code // 74' <<<"$command")"
 }
 
 case ${1-} in

@@ -5,7 +5,6 @@ Usage:        rdev_http.py GET /projects
               rdev_http.py POST /projects '{"name": "shop"}'          what takes long is waited for
               rdev_http.py run shop 'sh scripts/check.sh'             its output here, its exit code
 Environment:  RDEV_URL (http://127.0.0.1:8080), RDEV_API_KEY; RDEV_IDEMPOTENCY_KEY makes the same call again the same call.
-As a module:  client = Rdev(); client.finish(client.request("POST", "/projects", {"name": "shop"}))
 """
 
 import base64
@@ -31,8 +30,6 @@ class Refused(Exception):
 
 
 class Rdev:
-    """One server, and the key that opens it."""
-
     def __init__(self, url: str = "", key: str = "", patience: float = 60) -> None:
         self.patience = patience  # seconds for which a server that does not answer is asked again
         url, headers = url or os.environ.get("RDEV_URL", "http://127.0.0.1:8080"), {"X-API-Key": key or os.environ.get("RDEV_API_KEY", "")}
@@ -45,7 +42,8 @@ class Rdev:
         while True:
             try:
                 answer = self.http.request(method, path, json=body, headers=headers)
-                if answer.status_code not in AGAIN or time.monotonic() > end:
+                told = "json" in answer.headers.get("Content-Type", "") and "Retry-After" not in answer.headers  # by rdev, to stay so
+                if answer.status_code not in AGAIN or told or time.monotonic() > end:
                     return _data(answer)
                 pause = float(answer.headers.get("Retry-After", pause))
             except httpx.TransportError:
@@ -98,8 +96,10 @@ class Rdev:
                 out = (sys.stderr if data["stream"] == "stderr" else sys.stdout).buffer
                 out.write(base64.b64decode(data["data_b64"]) if "data_b64" in data else data["data"].encode())
                 out.flush()
-        code = self.request("GET", f"/commands/{command['id']}")["exit_code"]
-        return 74 if code is None else int(code)
+        done = self.request("GET", f"/commands/{command['id']}")
+        if done["state"] == "failed" and done["exit_code"] is None:  # it was never started, and the job says why
+            raise Refused(500, self.request("GET", f"/operations/{command['id']}")["error"])
+        return 74 if done["exit_code"] is None else int(done["exit_code"])
 
 
 def _data(answer: httpx.Response) -> Any:

@@ -129,6 +129,13 @@ def test_a_bot_that_was_killed_goes_on_and_does_nothing_twice(rdev, client, home
     assert kinds.count("agent") == 1
 
 
+def test_what_could_not_be_started_is_told_with_what_to_do(client, rdev):
+    _, err = ended(client(*BOT, "botshop", "--agent", "opencode"), 6)
+    assert "(TOOL_MISSING)" in err
+    assert "rdev context set" in err
+    assert rdev("project", "list", "-o", "name").stdout == b"botshop\n"  # what to do about it is a person's to say
+
+
 @pytest.mark.parametrize("how", [PYTHON, pytest.param(BASH, marks=pytest.mark.toolchain)], ids=["python", "bash"])
 class TestEachClient:
     def test_a_wrong_key_is_refused_with_a_word_on_what_to_do(self, how, client):
