@@ -12,7 +12,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.usage import Usage
 from rdev_cli.domain.values import CommandId, id_like
-from rdev_cli.ops import commands, known, workspaces
+from rdev_cli.ops import commands, known, settling, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ops.workspaces import Fit
 from rdev_cli.ports import World
@@ -163,7 +163,7 @@ def keep(world: World, command: Command, *, subject: str) -> Command:
         tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
     try:
         workspaces.commit(world, project, subject, command.id)
-        return commands.delivered(world, project, command)
+        return settling.delivered(world, project, command)
     finally:
         with world.store.transaction() as tx:
             tx.release(f"workspace:{project.id}", command.id)

@@ -18,17 +18,15 @@ from rdev_cli.domain.command import (
     Outcome,
     Progress,
 )
-from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, RdevError, Unavailable
-from rdev_cli.domain.job import WAITING
+from rdev_cli.domain.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.values import CommandId
-from rdev_cli.ops import known, workspaces
+from rdev_cli.ops import known, settling, workspaces
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports.timing import LONG_RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from rdev_cli.domain.job import Work
     from rdev_cli.domain.output import CommandOutput
@@ -96,7 +94,7 @@ def start(
                     return Running(before)
                 command = replace(before, state=CommandState.RUNNING)
             # until its runner has a folder this is what says that somebody starts it; a start may bring commits in first
-            tx.take(_start(command), owner=world.new_id("own"), seconds=2 * LONG_RUNNING)
+            tx.take(settling.starting(command), owner=world.new_id("own"), seconds=2 * LONG_RUNNING)
             if alone is not None:
                 # until its command is settled; a year is longer than any limit
                 tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
@@ -106,7 +104,7 @@ def start(
     except Conflict as e:
         if e.code != "BUSY":
             raise
-        if before is not None and e.context["lease"] == _start(command):
+        if before is not None and e.context["lease"] == settling.starting(command):
             return Running(before)  # its starter lives
         other = str(e.context["owner"])
         if not other.startswith("cmd_"):
@@ -117,7 +115,7 @@ def start(
             notes += alone()
         started: Started = world.cluster.start(project, launch)
     except BaseException:  # a Ctrl-C too: nothing runs, and the work tree must be free again
-        settle(world, project, command, Progress(stdout=0, stderr=0, outcome=Outcome(code=125, ending=Ending.SETUP)))
+        settling.settle(world, project, command, Progress(stdout=0, stderr=0, outcome=Outcome(code=125, ending=Ending.SETUP)))
         raise
     return Running(command, started.input, (*notes, started.note) if started.note else notes)
 
@@ -153,29 +151,6 @@ def intend(world: World, project: Project, command: Command, work: Work, *, alon
         raise
 
 
-def withdraw(world: World, command: Command, state: CommandState) -> Command:
-    """End a command that still waits to be started, as cancelled or failed; one that was started stays as it is."""
-    with world.store.transaction() as tx:
-        now = tx.find_command(command.id) or command
-        if now.state is not CommandState.PENDING:
-            return now
-        ended = world.clock.now()
-        now = replace(
-            now,
-            state=state,
-            reason="cancelled" if state is CommandState.CANCELLED else "setup",
-            ended_at=ended,
-            duration_ms=max(0, round((ended - now.created_at).total_seconds() * 1000)),
-        )
-        tx.put_command(now)
-        tx.release(f"workspace:{now.project_id}", now.id)
-        facts = {"project": now.project, "exit_code": None, "reason": now.reason, "duration_ms": now.duration_ms}
-        tx.append(f"command.{state.value}", now.id, facts)
-        if state is CommandState.CANCELLED:
-            tx.drop_job(now.id)
-    return now
-
-
 def _facts(command: Command) -> dict[str, Any]:
     return {"project": command.project, "kind": command.kind, "argv": _brief(command.argv), "agent": command.agent}
 
@@ -188,11 +163,6 @@ def busy(project: Project, other: str) -> Conflict:
         code="BUSY",
         command=other,
     )
-
-
-def _start(command: Command) -> str:
-    """Return the name of the lease that the starter of a command holds; it ends with the process, or when the command is settled."""
-    return f"start:{command.id}"
 
 
 def _brief(argv: Sequence[str]) -> list[str]:
@@ -229,155 +199,27 @@ def follow(
     # settles the command once its outcome is known. Each event of an agent is told to the journal once. `own`: the caller started
     # it, so that it is lost if there is no trace of it; anybody else waits for its starter.
     if command.state not in OPEN:
-        return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=_told(command))
+        return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=settling.told(command))
     project = world.store.find_project(command.project)
     if project is None or project.id != command.project_id:
-        raise _forgotten(command)
+        raise settling.forgotten(command)
     if command.state is CommandState.PENDING:  # no runner knows of it yet
         now = recorded(world, command.id)
         if now is None:
-            raise _forgotten(command)
+            raise settling.forgotten(command)
         if now.state is CommandState.PENDING:
             world.stop.wait(min(wait, 0.2))
             return now, Progress(stdout=0, stderr=0)
         return follow(world, now, after=after, wait=wait, own=own)
     progress = world.cluster.advance(project, command.id, after=after, wait=wait)
     if command.kind is CommandKind.AGENT:
-        _tell(world, command)
+        settling.tell(world, command)
     if progress.outcome is not None:
-        command = settle(world, project, command, progress, own=own)
+        command = settling.settle(world, project, command, progress, own=own)
         if command.state in OPEN:  # somebody is about to start it
             progress = replace(progress, outcome=None)
             world.stop.wait(min(wait, 0.05))
     return command, progress
-
-
-def _forgotten(command: Command) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"{command.id} was forgotten with its project {command.project}, before its end was recorded",
-        hint=f"rdev events --subject {command.id} shows what is known of it",
-        command=command.id,
-    )
-
-
-def _tell(world: World, command: Command) -> None:
-    from rdev_cli.ops import telling  # noqa: PLC0415 -- only agents have something to tell
-
-    telling.tell(world, command)
-
-
-def _told(command: Command) -> Outcome:
-    words = {"timeout": Ending.TIMEOUT, "cancelled": Ending.CANCELLED, "setup": Ending.SETUP, "stdin": Ending.STDIN, "lost": Ending.LOST}
-    return Outcome(
-        code=-1 if command.exit_code is None else command.exit_code,
-        ending=words.get(command.reason, Ending.EXITED),
-        truncated=command.truncated,
-        cause=command.cause,
-    )
-
-
-_STATES = {
-    Ending.CANCELLED: CommandState.CANCELLED,
-    Ending.TIMEOUT: CommandState.FAILED,
-    Ending.SETUP: CommandState.FAILED,
-    Ending.STDIN: CommandState.LOST,
-    Ending.LOST: CommandState.LOST,
-}
-
-
-def settle(world: World, project: Project, command: Command, progress: Progress, *, own: bool = False) -> Command:
-    """Record a command's outcome; whoever comes second changes nothing. An agent's commit is delivered first.
-
-    Returns it still open if it is not lost but about to be started by somebody.
-    """
-    outcome = progress.outcome
-    assert outcome is not None
-    good = outcome.ending is Ending.EXITED and outcome.code == 0
-    ended = outcome.at or world.clock.now()
-    commit, branch, trouble = "", "", ""
-    if command.kind is CommandKind.AGENT:
-        _tell(world, command)
-        if good:
-            commit, branch, trouble = _deliver(world, project, command)
-    try:
-        return _record(world, project, command, progress, own=own, delivered=(commit, branch, trouble), ended=ended)
-    except Unavailable as e:
-        raise Unavailable(
-            f"{command.id} has ended, but that cannot be recorded: {e.message}",
-            hint=f"see to that, then: rdev command attach {command.id}",
-            code=e.code,
-            command=command.id,
-        ) from e
-
-
-def _record(
-    world: World, project: Project, command: Command, progress: Progress, *, own: bool, delivered: tuple[str, str, str], ended: datetime
-) -> Command:
-    outcome = progress.outcome
-    assert outcome is not None
-    good = outcome.ending is Ending.EXITED and outcome.code == 0
-    commit, branch, trouble = delivered
-    with world.store.transaction() as tx:
-        now = tx.find_command(command.id)
-        if now is None and outcome.ending is Ending.LOST:
-            raise _forgotten(command)
-        if now is not None and now.state not in OPEN:
-            return now
-        if not (progress.found or own):
-            if (job := tx.find_job(command.id)) is not None and job.state in WAITING:
-                return command  # whoever does the job starts it, or goes on to
-            try:
-                tx.take(_start(command), owner=world.new_id("own"), seconds=LONG_RUNNING)
-            except Conflict:
-                return command  # its starter lives
-        settled = replace(
-            now or command,
-            state=_STATES.get(outcome.ending, CommandState.COMPLETED if good else CommandState.FAILED),
-            exit_code=outcome.code if outcome.ending not in (Ending.LOST, Ending.SETUP) else None,
-            reason="undelivered" if trouble else "" if outcome.ending is Ending.EXITED else outcome.ending.value,
-            cause=outcome.cause,
-            ended_at=ended,
-            duration_ms=max(0, round((ended - command.created_at).total_seconds() * 1000)),
-            stdout_bytes=progress.stdout,
-            stderr_bytes=progress.stderr,
-            truncated=outcome.truncated,
-            commit=commit,
-            delivered=branch,
-        )
-        if now is None:
-            return settled  # forgotten with its project, but this caller saw how it ended
-        tx.put_command(settled)
-        tx.forget(_start(command))
-        tx.release(f"workspace:{project.id}", command.id)
-        facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}
-        if settled.cause:
-            facts["cause"] = settled.cause
-        tx.append(f"command.{settled.state.value}", command.id, facts)
-        if commit or trouble:
-            tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})
-    return settled
-
-
-def delivered(world: World, project: Project, command: Command) -> Command:
-    """Bring a commit that was made after a command's end to the forge, and record it with the command."""
-    commit, branch, trouble = _deliver(world, project, command)
-    if not commit and not trouble:
-        return command
-    with world.store.transaction() as tx:
-        now = replace(tx.find_command(command.id) or command, commit=commit, delivered=branch, reason="undelivered" if trouble else "")
-        tx.put_command(now)
-        tx.append("commit.delivered" if commit else "commit.kept", command.id, {"commit": commit, "branch": branch, "trouble": trouble})
-    return now
-
-
-def _deliver(world: World, project: Project, command: Command) -> tuple[str, str, str]:
-    """Return (commit, the branch it reached, what kept it back)."""
-    try:
-        sha, where = workspaces.deliver(world, project, command.id)
-    except RdevError as e:
-        # the commit stays in the pod; the next run's delivery takes it along
-        return "", "", e.message
-    return (sha, where.branch, "") if where is not None else ("", "", "")
 
 
 def reconcile(world: World, project: str = "") -> None:
@@ -449,7 +291,7 @@ def cancel(world: World, command: str, *, wait: float = GRACE + 5.0) -> Command:
 
 def ask_to_stop(world: World, command: Command) -> None:
     """Ask a running command to stop and wait for nothing; one that still waits to be started never is."""
-    if command.state is CommandState.PENDING and withdraw(world, command, CommandState.CANCELLED).state is CommandState.CANCELLED:
+    if command.state is CommandState.PENDING and settling.withdraw(world, command, CommandState.CANCELLED).state is CommandState.CANCELLED:
         return
     project = world.store.find_project(command.project)
     if project is not None:

@@ -17,7 +17,7 @@ from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevE
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import agents, commands, contexts, gc, keys, known, projects
+from rdev_cli.ops import agents, commands, contexts, gc, keys, known, projects, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _start(world: World, work: Work) -> None:
 
 def _failed(world: World, work: Work, error: RdevError) -> Job:
     if work.job.operation in _COMMANDS and (found := commands.recorded(world, work.job.id)) is not None:
-        commands.withdraw(world, found, CommandState.FAILED)
+        settling.withdraw(world, found, CommandState.FAILED)
     problem = Problem(code=error.code, message=error.message, hint=error.hint, context=plain(error.context))
     return replace(work.job, state=JobState.FAILED, error=problem, ended_at=world.clock.now())
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from rdev_cli.adapters.sqlite.database import Database
-from rdev_cli.adapters.sqlite.store import SqliteStore, SqliteWriting
+from rdev_cli.adapters.sqlite.store import SqliteStore
+from rdev_cli.adapters.sqlite.writing import SqliteWriting
 from rdev_cli.domain.access import local
 from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState
 from rdev_cli.domain.errors import Conflict

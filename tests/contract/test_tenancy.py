@@ -26,6 +26,7 @@ from rdev_cli.domain.operation import Operation, OperationState, StepState
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.resource import Mark
 from rdev_cli.domain.values import CommandId, OperationId, ProjectId
+from rdev_cli.domain.webhook import Delivery, Webhook
 from rdev_cli.ports import store as port
 from rdev_cli.wiring.services import SystemClock
 
@@ -67,6 +68,22 @@ def work(name: str, id: str = "") -> Work:
     return Work(job=job, request={}, grant=local("a"))
 
 
+def webhook(name: str, *projects: str, id: str = "") -> Webhook:
+    return Webhook(
+        id=id or f"whk_{name}",
+        url="https://hooks.example",
+        events=("nothing.happened",),
+        projects=projects,
+        created_at=AT,
+        created_by="a",
+        place="file",
+    )
+
+
+def delivery(name: str, id: str = "") -> Delivery:
+    return Delivery(id=id or f"dlv_{name}", webhook=f"whk_{name}", kind="nothing.happened", seq=1, created_at=AT, queued_at=AT, due_at=AT)
+
+
 SHOP, LEASE = project("shop"), Lease(name="workspace:prj_shop", owner="cmd_shop", attempt=1)
 CREDENTIAL = Credential(name="GITEA_TOKEN", place="file", updated_at=AT)
 HIDDEN: tuple[type[Exception], ...] = (NotFound,)
@@ -93,6 +110,12 @@ ASKED: dict[str, tuple[Callable[[Any], object], object, object]] = {
     "marks": (lambda s: s.marks("here"), SHUT, SHUT),
     "find_job": (lambda s: getattr(s.find_job("opn_jobshop"), "project", None), "shop", None),
     "jobs": (lambda s: [j.id for j in s.jobs() if j.project == "shop"], ["opn_jobshop"], []),
+    "webhooks": (lambda s: [w.id for w in s.webhooks() if w.id != "whk_other"], ["whk_shop"], []),
+    "find_webhooks": (lambda s: [w.id for w in s.find_webhooks("whk_sho")], ["whk_shop"], []),
+    "deliveries": (lambda s: [d.id for d in s.deliveries() if d.id != "dlv_other"], ["dlv_shop"], []),
+    "find_deliveries": (lambda s: [d.id for d in s.find_deliveries("dlv_sho")], ["dlv_shop"], []),
+    "body": (lambda s: s.body("dlv_shop"), "{}", HIDDEN),
+    "due": (lambda s: s.due("whk_shop", AT, most=9), SHUT, SHUT),
     "check": (lambda s: s.check(), SHUT, SHUT),
 }
 WRITTEN: dict[str, tuple[Callable[[Any], object], object, object]] = {
@@ -121,6 +144,12 @@ WRITTEN: dict[str, tuple[Callable[[Any], object], object, object]] = {
     "find_job": (lambda tx: getattr(tx.find_job("opn_jobshop"), "project", None), "shop", None),
     "drop_job": (lambda tx: tx.drop_job("opn_jobshop"), None, None),
     "waiting_jobs": (lambda tx: [w.job.id for w in tx.waiting_jobs() if w.job.project == "shop"], ["opn_jobshop"], []),
+    "put_webhook": (lambda tx: tx.put_webhook(replace(webhook("shop", "shop"), url="https://new.example")), None, HIDDEN),
+    "drop_webhook": (lambda tx: tx.drop_webhook("whk_shop"), None, None),
+    "find_webhook": (lambda tx: getattr(tx.find_webhook("whk_shop"), "id", None), "whk_shop", None),
+    "put_delivery": (lambda tx: tx.put_delivery(replace(delivery("shop"), tries=3)), None, HIDDEN),
+    "find_delivery": (lambda tx: getattr(tx.find_delivery("dlv_shop"), "id", None), "dlv_shop", None),
+    "forget_deliveries": (lambda tx: tx.forget_deliveries(AT), SHUT, SHUT),
     "mark": (lambda tx: tx.mark("here", ["uid"], Mark(there=AT, here=AT)), SHUT, SHUT),
 }
 # calls that no project is a matter of, each with its reason
@@ -140,6 +169,10 @@ TRICKS: dict[str, Callable[[Any], object]] = {
     "a project of its own name over another's record": lambda tx: tx.put_project(replace(project("other"), id=SHOP.id)),
     "a command of its own over another's record": lambda tx: tx.put_command(command("other", "cmd_shop")),
     "a command of its own in another's project": lambda tx: tx.put_command(replace(command("other", "cmd_new"), project_id=SHOP.id)),
+    "a webhook of its own over another's record": lambda tx: tx.put_webhook(webhook("other", "other", id="whk_shop")),
+    "a webhook for all projects": lambda tx: tx.put_webhook(webhook("new")),
+    "a delivery of its own over another's record": lambda tx: tx.put_delivery(delivery("other", "dlv_shop")),
+    "a new delivery by another's webhook": lambda tx: tx.put_delivery(delivery("shop", "dlv_new"), "{}"),
     "a job of its own over another's record": lambda tx: tx.put_job(work("other", "opn_jobshop")),
     "a line about a command of another's": lambda tx: tx.append("command.ended", "cmd_shop", {}),
     "a line that says it is about another's": lambda tx: tx.append("command.ended", "cmd_other", {"project": "shop"}),
@@ -167,9 +200,13 @@ def whole(path: Path) -> Iterator[SqliteStore]:
             tx.put_operation(operation(name))
             tx.put_key(key(name, name), "hash")
             tx.put_job(work(name))
+            tx.put_webhook(webhook(name, name))
+            tx.put_delivery(delivery(name), "{}")
             tx.take(f"workspace:prj_{name}", owner=f"cmd_{name}", seconds=600)
             tx.append("project.created", name, {})
             tx.append("command.started", f"cmd_{name}", {})
+        tx.put_webhook(webhook("everything"))
+        tx.put_webhook(webhook("both", "other", "shop"))
         tx.put_key(key("everything"), "hash")
         tx.put_key(key("both", "other", "shop"), "hash")
         tx.put_credential(CREDENTIAL)
@@ -218,7 +255,7 @@ def test_a_bound_caller_writes_to_what_is_its_own(whole: SqliteStore, path: Path
     with whole.acting(CALLERS[who]).transaction() as tx:
         found = outcome(call, tx)
     assert found == expected or (expected is ... and found not in (HIDDEN, SHUT))
-    reads = name in ("find_project", "find_command", "parsed", "find_job", "waiting_jobs")
+    reads = name in ("find_project", "find_command", "parsed", "find_job", "waiting_jobs", "find_webhook", "find_delivery")
     assert (dump(path) != before) == (who == "own" and expected != SHUT and not reads)
 
 

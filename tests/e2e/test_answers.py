@@ -58,6 +58,8 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("logs",): "command-output",
     ("events",): "event-list",
     ("journal", "prune"): "pruning",
+    ("operation", "list"): "operation-list",
+    ("operation", "show"): "operation",
     ("webhook", "add"): "webhook-secret",
     ("webhook", "list"): "webhook-list",
     ("webhook", "test"): "delivery",

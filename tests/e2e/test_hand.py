@@ -58,6 +58,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("command", "output"): ("command", "output", "ID"),
     ("command", "attach"): ("command", "attach", "ID"),
     ("command", "cancel"): ("command", "cancel", "ID"),
+    ("operation", "list"): ("operation", "list"),
     ("agent", "list"): ("agent", "list"),
     ("agent", "show"): ("agent", "show", "claude"),
     ("agent", "health"): ("agent", "health", "bundled"),
@@ -107,6 +108,7 @@ LISTS = {
     ("command", "list"),
     ("credential", "list"),
     ("key", "list"),
+    ("operation", "list"),
     ("ps",),
     ("events",),
     ("webhook", "list"),
@@ -122,6 +124,7 @@ LISTS = {
 # the demo runs below
 UNTRIED = {
     ("agent", "run"),
+    ("operation", "show"),  # a server: tests/http/test_once.py
     ("context", "remove"),
     ("project", "adopt"),
     ("claude",),

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import Rdev
 
+pytestmark = pytest.mark.state
+
 KEY = re.compile(rb"rdev_sk_[a-z0-9]{8}_[0-9a-f]{32}\n")
 
 

@@ -69,6 +69,7 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "SCOPE": (2,),
     "CIDR": (2,),
     "DURATION|never": (2,),
+    "OPERATION": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -108,6 +109,10 @@ TEXTS = {
     "project create --description": "test_a_description_is_one_line_of_text_and_runs_nothing",
     "claude prompt": "test_t_shell_1_a_prompt_reaches_the_agent_as_it_was_given",
     "shell line": "test_t_shell_1_a_line_of_sh_is_one_word_to_rdev",
+    **{
+        f"{command} --idempotency-key": "test_an_idempotency_key_is_kept_nowhere_and_runs_nothing"
+        for command in ("exec", "shell", "git", "claude", "agent run", "project create", "project sync", "project adopt")
+    },
     "--log-file": "test_a_log_file_has_the_name_that_was_given_and_no_other",
 }
 # a form that a value must have beside its name: what is tried is put in here
@@ -125,6 +130,7 @@ GIVEN = {
     "command": "cmd_00000000000000000000",
     "webhook": "whk_00000000000000000000",
     "delivery": "dlv_00000000000000000000",
+    "operation": "opn_00000000000000000000",
     "key": "key_00000000000000000000",
     "name": "local",
     "prompt": "do it",
@@ -375,3 +381,14 @@ def test_t_shell_2_settings_take_no_variable_that_decides_what_runs(variable: st
     file.write_text(f"contexts: {{local: {{agents: {{claude: {{env: {{'{variable}': x}}}}}}}}}}\n")
     file.chmod(0o600)
     clean_refusal(rdev("project", "list"), (2,))
+
+
+def test_an_idempotency_key_is_kept_nowhere_and_runs_nothing(rdev: Rdev, project: str, tmp_path: Path) -> None:
+    for hostile in WORST:
+        ran = rdev("shell", f"--idempotency-key={hostile}", project, "echo fine")
+        assert (ran.returncode, ran.stdout) in ((0, b"fine\n"), (2, b"")), (hostile, ran.stderr)
+    assert not [path for path in tmp_path.rglob("*") if path.name == "P"]
+    kept = (tmp_path / "user/state/rdev/local/state.db").read_bytes()
+    rdev("shell", "--idempotency-key=a-word-that-stands-nowhere", project, "echo fine")
+    assert (tmp_path / "user/state/rdev/local/state.db").read_bytes() != kept
+    assert b"a-word-that-stands-nowhere" not in (tmp_path / "user/state/rdev/local/state.db").read_bytes()

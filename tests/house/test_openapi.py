@@ -41,6 +41,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
         elif isinstance(one, list):
             todo += one
     assert seen > 100
+    assert not [name for name in made["components"]["schemas"] if "__" in name], "two bodies have one name"
     for schema in made["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -55,7 +56,7 @@ def _gone(made: Document) -> None:
 
 
 def _needed(made: Document) -> None:
-    made["components"]["schemas"]["Creation"]["required"].append("model")
+    made["components"]["schemas"]["ProjectCreation"]["required"].append("model")
 
 
 def _narrower(made: Document) -> None:
@@ -71,7 +72,7 @@ def _less(made: Document) -> None:
 
 
 def _without(made: Document) -> None:
-    del made["components"]["schemas"]["Creation"]["properties"]["source"]
+    del made["components"]["schemas"]["ProjectCreation"]["properties"]["source"]
 
 
 @pytest.mark.parametrize(
@@ -97,5 +98,5 @@ def test_what_only_adds_breaks_nobody() -> None:
     new = copy.deepcopy(old)
     new["paths"]["/more"] = new["paths"]["/projects"]
     new["components"]["schemas"]["Project"]["properties"]["more"] = {"type": "string"}
-    new["components"]["schemas"]["Creation"]["properties"]["more"] = {"type": "string"}
+    new["components"]["schemas"]["ProjectCreation"]["properties"]["more"] = {"type": "string"}
     assert unserved(old, new) == []

@@ -55,6 +55,7 @@ OWN_TESTS = {
     "key.create": "another key every time",
     "key.show": "of a key that was made",
     "key.revoke": "of a key that was made",
+    **dict.fromkeys(("webhook.add", "webhook.remove", "webhook.test", "webhook.replay", "webhook.rotate"), "of an endpoint that was added"),
 }
 BODIES: dict[str, Any] = {
     "project.set": {"description": "a shop"},

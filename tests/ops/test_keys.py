@@ -18,6 +18,8 @@ from rdev_cli.domain.values import Secret
 from rdev_cli.ops import keys
 from rdev_cli.wiring.services import Services
 
+pytestmark = pytest.mark.state
+
 FORM = re.compile("rdev_sk_[a-z0-9]{8}_[0-9a-f]{32}")
 ADMIN = Secret(f"rdev_sk_firstkey_{'0123456789abcdef' * 2}")
 

@@ -26,6 +26,8 @@ from rdev_cli.ops import webhooks
 from rdev_cli.wiring.services import Services, SystemClock
 from tests.support.receiver import Answer, Receiver, reply
 
+pytestmark = pytest.mark.state
+
 ALLOWED = {"RDEV_WEBHOOK_ALLOW": "127.0.0.0/8", "RDEV_WEBHOOK_BACKOFF": "0.001"}
 Make = Callable[..., Receiver]
 

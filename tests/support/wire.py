@@ -1,6 +1,7 @@
 """An HTTP request handed straight to an application, byte for byte as it would come off the wire."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,8 +60,12 @@ class Wire:
 
         async def send(message: Any) -> None:
             sent.append(message)
+            if (b"content-type", b"text/event-stream") in [(name, value.partition(b";")[0]) for name, value in message.get("headers", ())]:
+                served.cancel()  # its end is not waited for: that it begins is what is asked
 
-        await self._app(scope, receive, send)
+        served = asyncio.ensure_future(self._app(scope, receive, send))
+        with contextlib.suppress(asyncio.CancelledError):
+            await served
         first = next(one for one in sent if one["type"] == "http.response.start")
         whole = b"".join(one.get("body", b"") for one in sent if one["type"] == "http.response.body")
         return Answer(first["status"], {name.decode(): value.decode("latin-1") for name, value in first["headers"]}, whole)

@@ -68,12 +68,20 @@ def put_webhook(connection: sqlite3.Connection, grant: Grant, webhook: Webhook) 
     """Insert or replace a webhook; NotFound where the caller would not see it."""
     if not _seen(webhook, grant):
         raise NotFound(f"there is no project {', '.join(webhook.projects)}", hint="rdev project list shows the ones there are")
+    if grant.projects is not None and connection.execute("select 1 from webhooks where id = ?", [webhook.id]).fetchone():
+        must_find(connection, grant, webhook.id)
     marks = ", ".join("?" * len(_WEBHOOK))
     changes = ", ".join(f"{name} = excluded.{name}" for name in _WEBHOOK if name != "id")
     connection.execute(
         f"insert into webhooks ({_HOOKS}) values ({marks}) on conflict (id) do update set {changes}",  # noqa: S608 -- our own names
         [_cell(getattr(webhook, name)) for name in _WEBHOOK],
     )
+
+
+def must_find(connection: sqlite3.Connection, grant: Grant, id: str) -> None:
+    """Check that a webhook is there and that the caller sees it; NotFound otherwise."""
+    if not any(one.id == id for one in find_webhooks(connection, grant, id)):
+        raise NotFound(f"there is no webhook {id}", hint="rdev webhook list shows the ones there are", webhook=id)
 
 
 def deliveries(connection: sqlite3.Connection, grant: Grant, webhook: str, before: str, limit: int) -> Sequence[Delivery]:
@@ -91,6 +99,13 @@ def find_deliveries(connection: sqlite3.Connection, grant: Grant, beginning: str
     seen = {one.id for one in webhooks(connection, grant)}
     rows = connection.execute(f"select {_SENT} from deliveries where id >= ? and id < ? order by id", [beginning, beginning + "\x7f"])  # noqa: S608
     return [delivery for row in rows if (delivery := _delivery(row)).webhook in seen]
+
+
+def must_own_delivery(connection: sqlite3.Connection, grant: Grant, delivery: Delivery) -> None:
+    """Check that a delivery goes to a webhook that the caller sees, and so does the one with its id, if there is one; NotFound otherwise."""
+    if grant.projects is not None:
+        for id in (delivery.webhook, *(id for (id,) in connection.execute("select webhook from deliveries where id = ?", [delivery.id]))):
+            must_find(connection, grant, id)
 
 
 def put_delivery(connection: sqlite3.Connection, delivery: Delivery, text: str | None) -> None:

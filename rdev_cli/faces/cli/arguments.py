@@ -19,7 +19,7 @@ Offline = Annotated[bool, typer.Option("--no-network", help="Without any network
 Repeat = Annotated[
     str | None,
     typer.Option(
-        "--idempotency-key", metavar="KEY", help="Do it once: the same again under this key, within 24h, tells what the first did.",
+        "--idempotency-key", metavar="WORD", help="Do it once: the same again under this key, within 24h, tells what the first did.",
         callback=checked(key),
     ),
 ]  # fmt: skip

@@ -183,7 +183,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--model',), '', "That agent's model."),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'project list': (
@@ -198,13 +198,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'project status': (),
     'project sync': (
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project adopt': (
         (('--yes', '-y'), None, 'Do not ask.'),
         (('--dry-run',), None, 'Print what would be done.'),
         (('--timeout',), '', 'How long to wait while another process works on it (30s).'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
     ),
     'project delete': (
         (('--yes', '-y'), None, 'Do not ask.'),
@@ -222,7 +222,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'agent list': (),
@@ -243,7 +243,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'exec': (
@@ -252,7 +252,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'shell': (
@@ -260,13 +260,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-network',), None, 'Without any network.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'git': (
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
         (('--no-wait',), None, 'Start it, print its id and leave; rdev command attach ID follows it.'),
-        (('--idempotency-key',), 'key', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'command list': (

@@ -16,7 +16,7 @@ from rdev_cli.ports import World
 routes: Routes = []
 
 
-class Creation(Body):
+class ProjectCreation(Body):
     """A project to make."""
 
     name: str
@@ -27,7 +27,7 @@ class Creation(Body):
     model: str = ""
 
 
-class Change(Body):
+class ProjectChange(Body):
     """What a project says of itself; what is left out stays as it is."""
 
     agent: str | None = None
@@ -45,7 +45,7 @@ def list_(world: World, all_: Annotated[bool, Query(alias="all")] = False) -> An
 
 
 @serves(routes, "POST", "/projects", projects.create, answer="accepted", status=202)
-def create(world: World, body: Creation) -> Any:
+def create(world: World, body: ProjectCreation) -> Any:
     spec = ProjectSpec(**body.model_dump())
     if spec.source and not spec.source.startswith("https://") and not world.grant.allows(Scope.ADMIN):
         # a folder or another protocol would be read with the server's own rights
@@ -59,7 +59,7 @@ def show(world: World, project: str) -> Any:
 
 
 @serves(routes, "PATCH", "/projects/{project}", projects.set_, answer="project")
-def set_(world: World, project: str, body: Change) -> Any:
+def set_(world: World, project: str, body: ProjectChange) -> Any:
     return projects.set_(world, project, agent=body.agent, model=body.model, description=body.description)
 
 
