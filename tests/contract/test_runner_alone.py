@@ -176,3 +176,23 @@ def test_t_exec_16_half_an_environment_runs_nothing(tmp_path, shell):
     assert outcome is not None
     assert outcome.ending is Ending.SETUP
     assert not (tmp_path / "ran").exists()
+
+
+# a caller that is gone
+
+
+def test_a_command_ends_as_it_ends_though_whoever_started_it_died_before_it_was_ready(tmp_path):
+    launch = Launch(id="cmd_1", argv=("sh", "-c", "echo out; exit 7"))
+    folder, nonce = tmp_path / "cmd_1", "0" * 32
+    started = subprocess.Popen(
+        runner.runner_argv(folder, launch, "plain", runner.launch_argv(launch, nonce)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    started.stdout.close()  # nobody will ever read `ready`
+    started.communicate(runner.header(launch, nonce))
+    outcome = runner.outcome(folder)
+    assert outcome is not None
+    assert (outcome.code, outcome.ending) == (7, Ending.EXITED)
+    assert (folder / "out").read_bytes() == b"out\n"

@@ -141,7 +141,7 @@ keep() {
   stopping=
   # not in the loop below: what comes between its test and its wait would be forgotten until the command ends
   trap '[ -n "$stopping" ] || { stopping=1; end & }' TERM
-  trap '' HUP INT
+  trap '' HUP INT PIPE # PIPE: whoever waits for `ready` may be gone
   read -r child child_start <&3 || return
   cat <&3 4>&- &
   over=$!
