@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = noun("")
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "httpx", "standardwebhooks")  # what the extra brings
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "httpcore", "standardwebhooks")  # what the extra brings
 
 
 @app.command(
