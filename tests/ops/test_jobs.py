@@ -9,7 +9,7 @@ from rdev_cli.domain.command import Command, CommandState, Ending, status
 from rdev_cli.domain.errors import Cancelled, Invalid, NotFound
 from rdev_cli.domain.job import Job, JobState
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import commands, jobs, keys, projects
+from rdev_cli.ops import commands, jobs, keys, projects, settling
 from tests.fakes.world import MemoryWorld
 
 
@@ -142,7 +142,7 @@ def test_a_command_is_started_once_wherever_the_server_dies(world, monkeypatch, 
         monkeypatch.setattr(jobs, "_record", lambda *_: (_ for _ in ()).throw(Died))
     else:
         monkeypatch.setattr(world.cluster, "start", struck)
-        monkeypatch.setattr(commands, "settle", lambda *_, **__: (_ for _ in ()).throw(Died))
+        monkeypatch.setattr(settling, "settle", lambda *_, **__: (_ for _ in ()).throw(Died))
     with pytest.raises(Died):
         turn(world)
     monkeypatch.undo()
