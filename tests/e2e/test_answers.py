@@ -85,6 +85,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
 FOLLOWED = {("exec",), ("shell",), ("git",), ("command", "attach")}  # -o jsonl tells their output as it comes
 EVENT = {
     "seq": 1, "at": "2026-01-31T12:00:00.000Z", "kind": "project.deleted", "subject": "shop", "actor": "local:me", "data": {"id": "prj_1"}, "hash": "0",
+    "project": "shop",
 }  # fmt: skip
 FORMATS = jsonschema.FormatChecker(formats=())
 

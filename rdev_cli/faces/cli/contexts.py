@@ -83,12 +83,15 @@ def prove(
 def install(
     ctx: typer.Context,
     printed: Annotated[bool, typer.Option("--print", help="Print the manifests, which kubectl applies; rdev applies nothing.")] = False,
-    namespace: Annotated[str, typer.Option("--namespace", metavar="NAMESPACE", help="Where it runs, with the pods of projects.")] = "rdev",
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", metavar="NAMESPACE", help="Where it runs, with the pods of projects; the context's, or rdev."),
+    ] = None,
     image: Annotated[
         str | None, typer.Option("--image", metavar="IMAGE", help="The server's image; deploy/serve.Dockerfile makes one.")
     ] = None,
     pod_image: Annotated[
-        str | None, typer.Option("--pod-image", metavar="IMAGE", help="The image of projects' pods; deploy/claudebox.Dockerfile makes one.")
+        str | None, typer.Option("--pod-image", metavar="IMAGE", help="The image of projects' pods; the context's, or one of your own.")
     ] = None,
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help="The name that clients use; the service's own in the cluster.")
@@ -97,7 +100,10 @@ def install(
     if not printed:
         raise Misused("rdev prints what is to be applied, and kubectl applies it", "rdev context install --print | kubectl apply -f -")
     here = hand(ctx)
-    found = contexts.install(here.world(), InstallSpec(namespace=namespace, image=image, pod_image=pod_image, host=host))
+    world = here.world()
+    place = {"namespace": world.settings.of_cluster("namespace") or "rdev", "pod_image": world.settings.of_cluster("image") or None}
+    given = {"namespace": namespace, "image": image, "pod_image": pod_image, "host": host}
+    found = contexts.install(world, InstallSpec(**place | {word: value for word, value in given.items() if value is not None}))
     if here.human or here.output == "name":
         write(sys.stdout, found.manifests)
     else:

@@ -262,7 +262,8 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
         wrong, hint = meant.line(typed, getattr(error, "option_name", "")) or ("", hint)
     message = wrong or message.partition(" Did you mean")[0]
     if words[:1] in (["credential"], ["key"]) and kind == "UsageError":
-        message = message.partition(" (")[0]  # a word too many may be the value, or the key itself
+        # a word too many, or in the place of a verb, may be the value or the key itself
+        message = message.partition(" (" if " (" in message else " '")[0]
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint or meant.usage(words), code="USAGE"), form)
     return 2
 

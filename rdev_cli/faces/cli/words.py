@@ -388,9 +388,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'context test': (),
     'context install': (
         (('--print',), None, 'Print the manifests, which kubectl applies; rdev applies nothing.'),
-        (('--namespace',), '', 'Where it runs, with the pods of projects.'),
+        (('--namespace',), '', "Where it runs, with the pods of projects; the context's, or rdev."),
         (('--image',), '', "The server's image; deploy/serve.Dockerfile makes one."),
-        (('--pod-image',), '', "The image of projects' pods; deploy/claudebox.Dockerfile makes one."),
+        (('--pod-image',), '', "The image of projects' pods; the context's, or one of your own."),
         (('--host',), '', "The name that clients use; the service's own in the cluster."),
     ),
     'context remove': (
