@@ -1,7 +1,7 @@
 """rdev context."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,7 +101,10 @@ def install(
         raise Misused("rdev prints what is to be applied, and kubectl applies it", "rdev context install --print | kubectl apply -f -")
     here = hand(ctx)
     world = here.world()
-    place = {"namespace": world.settings.of_cluster("namespace") or "rdev", "pod_image": world.settings.of_cluster("image") or None}
+    place: dict[str, Any] = {
+        "namespace": world.settings.of_cluster("namespace") or "rdev",
+        "pod_image": world.settings.of_cluster("image") or None,
+    }
     given = {"namespace": namespace, "image": image, "pod_image": pod_image, "host": host}
     found = contexts.install(world, InstallSpec(**place | {word: value for word, value in given.items() if value is not None}))
     if here.human or here.output == "name":
