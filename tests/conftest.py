@@ -27,6 +27,9 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(_number) is signal.SIG_IGN:  # under nohup or in a script's background: whatever is started here would inherit it
         signal.signal(_number, _usual)
 
+# a world in a test's own process reaches nobody's keyring, and no stand-in that another test has left behind
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+
 RDEV = str(Path(sys.executable).with_name("rdev"))
 
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]

@@ -262,8 +262,9 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
         wrong, hint = meant.line(typed, getattr(error, "option_name", "")) or ("", hint)
     message = wrong or message.partition(" Did you mean")[0]
     if words[:1] in (["credential"], ["key"]) and kind == "UsageError":
-        # a word too many, or in the place of a verb, may be the value or the key itself
-        message = message.partition(" (" if " (" in message else " '")[0]
+        message = message.partition(" (")[0]  # a word too many may be the value, or the key itself
+    if words[:1] == ["key"]:
+        message = message.partition(" '")[0]  # so may what stands in the place of a verb
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint or meant.usage(words), code="USAGE"), form)
     return 2
 
