@@ -203,6 +203,10 @@ def talker(kubectl: Callable[..., bytes], namespace: str, a_lab: Lab) -> Iterato
     def say(line: str) -> None:
         kubectl("exec", pod, "--", "sh", "-c", f"{{ {line}; }} >/proc/1/fd/1")
 
+    end = time.monotonic() + 30
+    while b"line 50\n" not in kubectl("logs", pod):  # a pod is ready before it has said a word
+        assert time.monotonic() < end, "the pod says nothing"
+        time.sleep(0.1)
     read.say, read.pod = say, pod  # type: ignore[attr-defined]
     yield read
     with a_lab.world.store.transaction() as tx:
