@@ -263,8 +263,8 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
     message = wrong or message.partition(" Did you mean")[0]
     if words[:1] in (["credential"], ["key"]) and kind == "UsageError":
         message = message.partition(" (")[0]  # a word too many may be the value, or the key itself
-    if words[:1] == ["key"]:
-        message = message.partition(" '")[0]  # so may what stands in the place of a verb
+    if words[:1] == ["key"] and message.startswith("No such command"):
+        message = "no such command"  # nor what stands in the place of a verb
     tell(Invalid(message[:1].lower() + message[1:].rstrip("."), hint=hint or meant.usage(words), code="USAGE"), form)
     return 2
 
