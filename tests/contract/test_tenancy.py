@@ -224,7 +224,8 @@ CALLERS = {"own": bound("shop"), "foreign": bound("other"), "none": bound(), "a 
 
 def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as db:
-        return list(db.iterdump())
+        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table' order by name")]
+        return [f"{name} {row}" for name in tables for row in db.execute(f'select * from "{name}"')]
 
 
 def outcome(call: Callable[[Any], object], on: object) -> object:
