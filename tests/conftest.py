@@ -17,6 +17,7 @@ import pytest
 
 from rdev_cli.adapters.sqlite import records
 from rdev_cli.domain import chain
+from tests.support.receiver import Receiver
 from tests.support.screen import Screen
 
 hypothesis.settings.register_profile("default", deadline=None)  # a loaded machine is no failure
@@ -110,6 +111,14 @@ def screen(home: Mapping[str, str]) -> Iterator[Callable[..., Screen]]:
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Receiver]:
+    """A server that takes webhooks, on the loopback."""
+    one = Receiver()
+    yield one
+    one.close()
 
 
 @pytest.fixture(autouse=True)

@@ -125,12 +125,7 @@ def test_t_k8s_8_a_right_that_is_missing_is_named(there, restricted, kubectl, na
     cluster = lab.cluster(tmp_path, namespace, over=api)
     request.addfinalizer(api.close)
     for group, resource, verb in probe.RIGHTS:
-        rules = [
-            {**rule, "resources": [one], "verbs": [v for v in rule["verbs"] if (group, resource, verb) != (rule["apiGroups"][0], one, v)]}
-            for rule in role["rules"]
-            for one in rule["resources"]
-        ]
-        kubectl("patch", "role", "rdev", "--type=merge", "-p", json.dumps({"rules": [rule for rule in rules if rule["verbs"]]}))
+        lab.take_away(kubectl, role, (group, resource, verb))
         name = f"{verb} {resource}{f'.{group}' if group else ''}"
         for _ in range(100):  # the server learns of it by a watch
             found = probe.rights(cluster)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from tests.support.serving import start
 Rdev = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
 ALLOW = {"RDEV_WEBHOOK_ALLOW": "127.0.0.0/8", "RDEV_WEBHOOK_BACKOFF": "0.05"}
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.close()
 
 
 @pytest.fixture

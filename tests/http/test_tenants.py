@@ -64,13 +64,6 @@ def services(home: Mapping[str, str], tmp_path: Path) -> Iterator[Services]:
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.close()
-
-
-@pytest.fixture
 def two(services: Services, project: str, rdev: Rdev, endpoint: Receiver) -> Iterator[Two]:
     """`shop` is mine and `other` is theirs; each has one of everything, and each key has every scope but admin, on its own project alone."""
     assert rdev("project", "create", "other").returncode == 0

@@ -23,13 +23,6 @@ def services(home: Mapping[str, str], tmp_path: Path) -> Iterator[Services]:
     made.close()
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.close()
-
-
 def test_a_webhook_is_made_tested_replayed_and_removed_over_http(caller: Caller, endpoint: Receiver) -> None:
     one = caller(Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE)
     made = one.post("/webhooks", json={"url": endpoint.url, "events": ["command.*"]})

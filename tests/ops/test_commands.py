@@ -1,25 +1,13 @@
 """The life of a command: started, followed, settled once, cancelled; an agent's commit delivered, rescued or kept."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from rdev_cli.domain.command import Command, CommandKind, CommandState, ExecSpec, Launch, status
 from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
-from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.domain.values import CommandId
 from rdev_cli.ops import commands, projects
 from tests.fakes.forge import commit
 from tests.fakes.world import MemoryWorld
-
-
-@pytest.fixture
-def world(tmp_path) -> Iterator[MemoryWorld]:
-    """A world with the project `shop`."""
-    one = MemoryWorld(tmp_path)
-    projects.create(one, ProjectSpec(name="shop"))
-    yield one
-    one.close()
 
 
 def run(world: MemoryWorld, *argv: str, **more: object) -> Command:

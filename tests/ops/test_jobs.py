@@ -1,7 +1,5 @@
 """What was asked for by somebody who does not wait: recorded, done once, gone on with, refused."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from rdev_cli.domain.access import Grant, KeySpec, Scope
@@ -15,15 +13,6 @@ from tests.fakes.world import MemoryWorld
 
 class Died(BaseException):
     """Stands for kill -9: nothing of rdev catches it, and nothing is cleaned up."""
-
-
-@pytest.fixture
-def world(tmp_path) -> Iterator[MemoryWorld]:
-    """A world with the project `shop`."""
-    one = MemoryWorld(tmp_path)
-    projects.create(one, ProjectSpec(name="shop"))
-    yield one
-    one.close()
 
 
 def ci(world: MemoryWorld) -> Grant:

@@ -1,13 +1,15 @@
 """A real cluster for the tests that ask for one (marker `cluster`): the one that RDEV_TEST_KUBECONFIG names, and kubectl as an independent observer."""
 
+import json
 import os
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,6 +53,17 @@ def namespace() -> Iterator[str]:
         yield name
     finally:
         kubectl("delete", "namespace", name, "--wait=false")
+
+
+def take_away(kubectl: Callable[..., Any], role: Mapping[str, Any], right: tuple[str, str, str]) -> None:
+    """Leave the Role `rdev` all that `role` has but one right: group, resource, verb."""
+    group, resource, verb = right
+    rules = [
+        {**rule, "resources": [one], "verbs": [v for v in rule["verbs"] if (group, resource, verb) != (rule["apiGroups"][0], one, v)]}
+        for rule in role["rules"]
+        for one in rule["resources"]
+    ]
+    kubectl("patch", "role", "rdev", "--type=merge", "-p", json.dumps({"rules": [rule for rule in rules if rule["verbs"]]}))
 
 
 def api(access: kubeconfig.Access | None = None) -> Api:
