@@ -344,6 +344,17 @@ def report(rows: list[Row], rounds: int, load: float) -> str:
     return "\n".join(lines)
 
 
+def publish(rows: list[Row], rounds: int, load: float, *, script: str, to: Path) -> int:
+    """Write and print another script's page, and return its exit code; what people wrote below the table stays."""
+    page = report(rows, rounds, load).replace("bench/bench.py", script).partition("## Why")[0].rstrip() + "\n"
+    written = to.read_text() if to.exists() else ""
+    if "## Why" in written:
+        page += "\n## Why" + written.partition("## Why")[2]
+    to.write_text(page)
+    print(page)
+    return 0 if all(row.kept for row in rows) else 1
+
+
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description="Measure rdev against its promises.")

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench import PYTHON, ROOT, Row, in_turns, most, report  # the script beside this one
+from bench import PYTHON, ROOT, Row, in_turns, most, publish  # the script beside this one
 from rdev_cli.adapters.kubernetes import manifests, owned
 from rdev_cli.adapters.kubernetes.api import Api
 from rdev_cli.adapters.kubernetes.kubeconfig import load
@@ -291,13 +291,7 @@ def main() -> int:
         uid = api.get(f"/api/v1/namespaces/{NAMESPACE}")["metadata"]["uid"]
         api.delete(f"/api/v1/namespaces/{NAMESPACE}", uid=uid)
         api.close()
-    page = report(measured, options.n, busy).replace("bench/bench.py", "bench/cluster.py").partition("## Why")[0].rstrip() + "\n"
-    written = options.to.read_text() if options.to.exists() else ""
-    if "## Why" in written:  # what people wrote below the table stays
-        page += "\n## Why" + written.partition("## Why")[2]
-    options.to.write_text(page)
-    print(page)
-    return 0 if all(row.kept for row in measured) else 1
+    return publish(measured, options.n, busy, script="bench/cluster.py", to=options.to)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import PYTHON, RDEV, ROOT, Row, environment, in_turns, most, ms, report
+from bench import PYTHON, RDEV, ROOT, Row, environment, in_turns, most, ms, publish
 from rdev_cli.wiring.services import Services
 
 KEY = "rdev_sk_benchkey_" + "0123456789abcdef" * 2
@@ -375,13 +375,7 @@ def main() -> int:
             else:
                 parser.error(f"no such rows: {name}")
         print(f"{name}: done", file=sys.stderr)
-    page = report(rows, options.n, busy).replace("bench/bench.py", "bench/serve.py").partition("## Why")[0].rstrip() + "\n"
-    written = options.to.read_text() if options.to.exists() else ""
-    if "## Why" in written:  # what people wrote below the table stays
-        page += "\n## Why" + written.partition("## Why")[2]
-    options.to.write_text(page)
-    print(page)
-    return 0 if all(row.kept for row in rows) else 1
+    return publish(rows, options.n, busy, script="bench/serve.py", to=options.to)
 
 
 if __name__ == "__main__":
