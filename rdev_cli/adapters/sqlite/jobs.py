@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.sqlite.sight import must_own_row
+from rdev_cli.adapters.sqlite.sight import must_own_row, seen
 from rdev_cli.domain.access import Grant, Scope
 from rdev_cli.domain.answers import Problem
 from rdev_cli.domain.codec import moment, plain, stamp
@@ -60,10 +60,10 @@ def find(connection: sqlite3.Connection, grant: Grant, id: str) -> Job | None:
 
 def some(connection: sqlite3.Connection, grant: Grant, *, before: str, limit: int) -> Sequence[Job]:
     """Return jobs, newest first; with `before`, those with a lesser id."""
+    mine, names = seen(grant, "project")
     rows = connection.execute(
-        f"select {_COLUMNS} from jobs where (? = '' or id < ?) and (? or project in (select value from json_each(?)))"  # noqa: S608
-        " order by id desc limit ?",
-        [before, before, grant.projects is None, json.dumps(sorted(grant.projects or ())), limit],
+        f"select {_COLUMNS} from jobs where (? = '' or id < ?) and {mine} order by id desc limit ?",  # noqa: S608 -- our own names
+        [before, before, *names, limit],
     )
     return [_job(row) for row in rows]
 
