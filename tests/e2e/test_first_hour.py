@@ -92,6 +92,8 @@ def test_a_foreign_or_mistyped_option_is_answered_with_the_line_to_type(typed: s
     ("typed", "line"),
     [
         ("project create", "rdev project create PROJECT; rdev project create --help says more"),
+        ("key create --name ci", "rdev key create --name NAME --scope SCOPE; rdev key create --help says more"),
+        ("webhook add", "rdev webhook add --url URL --event EVENT; rdev webhook add --help says more"),
         ("project delete", "rdev project delete PROJECT; rdev project list shows the ones there are"),
         ("command attach", "rdev command attach COMMAND; rdev command list shows the ones there are"),
         ("exec", "it stands after `--`: rdev exec PROJECT -- ARGV..."), ("exec shop", "it stands after `--`: rdev exec shop -- ARGV..."),

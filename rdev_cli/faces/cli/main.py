@@ -272,7 +272,8 @@ def _misused(error: "typer.TyperException", words: list[str], tail: Sequence[str
 def _missing(error: Any) -> str:
     """Return how a command is typed that lacks a word, and where such words can be found."""
     ctx = error.ctx
-    typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]")))
+    needed = (f"{param.opts[0]} {param.metavar}" for param in ctx.command.params if param.required and param.param_type_name == "option")
+    typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]"), *needed))
     noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key"}.get(error.param.metavar or "")
     if not noun or ctx.command_path == "rdev project create":
         return f"{typed}; {ctx.command_path} --help says more"
