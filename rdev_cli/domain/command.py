@@ -104,6 +104,7 @@ class Command:
     id: CommandId
     project: str
     project_id: ProjectId
+    session_id: str = ""  # the session that it ran in, empty for the project's own pod
     kind: CommandKind
     argv: tuple[str, ...]
     state: CommandState
@@ -121,7 +122,7 @@ class Command:
     network: bool = True
     agent: str = ""
     model: str = ""
-    session: str = ""
+    session: str = ""  # the agent's own id of its conversation
     commit: str = ""  # the commit that the work ended in
     delivered: str = ""  # the branch of the forge that it reached
     input_tokens: int = 0
@@ -133,6 +134,16 @@ class Command:
     def screen(self) -> bool:
         """Say whether this is an agent's own screen: a run without a prompt."""
         return self.kind is CommandKind.AGENT and len(self.argv) == 1
+
+    @property
+    def place_id(self) -> str:
+        """The id under which its pod and its work tree are known: the session's, or the project's."""
+        return self.session_id or self.project_id
+
+    @property
+    def target(self) -> str:
+        """What a person types to do something in the same pod."""
+        return self.session_id or self.project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,16 @@ class Project:
     updated_at: datetime
 
     @property
+    def owner_id(self) -> ProjectId:
+        """The project that this belongs to: itself; a session's place says another."""
+        return self.id
+
+    @property
+    def session_id(self) -> str:
+        """The session that this is the place of, empty for a project's own."""
+        return ""
+
+    @property
     def spec(self) -> ProjectSpec:
         """What was asked for when it was created."""
         return ProjectSpec(

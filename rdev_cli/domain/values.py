@@ -9,6 +9,7 @@ from rdev_cli.domain.errors import Invalid
 ProjectId = NewType("ProjectId", str)
 CommandId = NewType("CommandId", str)
 OperationId = NewType("OperationId", str)
+SessionId = NewType("SessionId", str)
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
@@ -16,6 +17,8 @@ _TOOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# what git takes for no name of a branch (git help check-ref-format), and a leading `-`, which is an option to whoever forgets to end them
+_NO_BRANCH = re.compile(r"^[-/.]|[/.]$|//|/\.|\.\.|@\{|\.lock(/|$)|[\x00-\x20\x7f~^:?*\[\\]|^HEAD$")
 _GRAPHIC = re.compile(r"[^\x20-\x7e]")
 # a pattern of the variables that decide which code a program runs
 RULING = "(LD|DYLD)_.*|PYTHON.*|PERL5.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4"
@@ -60,6 +63,17 @@ def tool(text: str) -> str:
     """Return text if it can be the name of an agent's tool, else raise Invalid."""
     if not _TOOL.fullmatch(text):
         raise Invalid(f"'{shown(text)}' is no name of a tool", hint="names with commas between: Read,Edit,Bash", field="tools")
+    return text
+
+
+def branch(text: str) -> str:
+    """Return text if git takes it for a branch's name and no program for an option, else raise Invalid; at most 200 bytes of UTF-8."""
+    try:
+        fits = 0 < len(text.encode()) <= 200 and not _NO_BRANCH.search(text)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise Invalid(f"branch '{shown(text)}' is not allowed", hint="as git takes them, at most 200 bytes: feature/cart", field="branch")
     return text
 
 

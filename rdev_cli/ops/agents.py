@@ -86,7 +86,7 @@ def planned(world: World, spec: AgentSpec, *, id: str = "") -> Planned:
             f"{agent.name} has no screen of its own", hint=f'give it a prompt: rdev agent run {project.name} "what to do"', code="NO_SCREEN"
         )
     command = Command(
-        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.id, kind=CommandKind.AGENT,
+        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.owner_id, session_id=project.session_id, kind=CommandKind.AGENT,
         argv=(agent.name, spec.prompt[:2000]) if spec.prompt else (agent.name,), state=CommandState.RUNNING, actor=world.actor,
         created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds, network=spec.network and project.network, agent=agent.name,
         model=task.model,
@@ -130,11 +130,11 @@ def _task(world: World, project: Project, agent: Agent, spec: AgentSpec) -> Agen
 
 
 def _conversation(world: World, project: Project, agent: Agent, wanted: str) -> str:
-    """Return the agent's own id of a conversation: given as such, by a command of it, or the newest one."""
-    if wanted == LATEST:
-        past = world.store.commands(project=project.name, limit=1000)
-        found = next((c.session for c in past if c.agent == agent.name and c.session), "")
-        if not found:
+    """Return the agent's own id of a conversation: given as such, by a command of it, or the newest one, which a session goes on with."""
+    if wanted == LATEST or (not wanted and project.session_id):
+        past = world.store.commands(project=project.name, session=project.session_id, limit=1000)
+        found = next((c.session for c in past if c.agent == agent.name and c.session and c.place_id == project.id), "")
+        if not found and wanted:
             raise NotFound(
                 f"{agent.name} has had no conversation in {project.name} yet",
                 hint="leave --resume out to begin one",
@@ -158,7 +158,9 @@ def keep(world: World, command: Command, *, subject: str) -> Command:
 
     Conflict BUSY if another agent has begun meanwhile: then its commit takes the changes along.
     """
-    project = known.project(world, command.project)
+    project = known.place(world, command)
+    if project is None:
+        raise settling.forgotten(command)
     with world.store.transaction() as tx:
         tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
     try:
@@ -256,7 +258,7 @@ def verdict(world: World, command: Command) -> None:
 
     Partial when its commit did not reach the branch, Cancelled, OutcomeUnknown, TimedOut, or Failed with the agent's own words.
     """
-    look = f"rdev git {command.project} -- status"
+    look = f"rdev git {command.target} -- status"
     if command.state in OPEN:
         return
     if command.state is CommandState.COMPLETED:

@@ -56,8 +56,8 @@ def planned(world: World, spec: ExecSpec, *, id: str = "") -> tuple[Project, Com
     """Return a command as it would be recorded, and its project, which can take work."""
     project = known.ready(world, spec.project)
     command = Command(
-        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.id, kind=spec.kind, argv=spec.argv,
-        state=CommandState.RUNNING, actor=world.actor, created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds,
+        id=CommandId(id or world.new_id("cmd")), project=project.name, project_id=project.owner_id, session_id=project.session_id,
+        kind=spec.kind, argv=spec.argv, state=CommandState.RUNNING, actor=world.actor, created_at=world.clock.now(), timeout_seconds=spec.timeout_seconds,
         network=spec.network and project.network,
     )  # fmt: skip
     _launch(command, spec)  # which checks itself
@@ -87,7 +87,7 @@ def start(
     before: Command | None = None
     try:
         with world.store.transaction() as tx:
-            known.still(tx.find_project(project.name), project)
+            known.still(tx, project)
             before = tx.find_command(command.id)
             if before is not None:
                 if before.state not in OPEN:
@@ -139,7 +139,7 @@ def intend(world: World, project: Project, command: Command, work: Work, *, alon
     """Record a command that a job will start: whoever looks finds it, pending. `alone` keeps the work tree for it, as `start` does."""
     try:
         with world.store.transaction() as tx:
-            known.still(tx.find_project(project.name), project)
+            known.still(tx, project)
             if alone:
                 tx.take(f"workspace:{project.id}", owner=command.id, seconds=366 * 86400)
             tx.put_command(replace(command, state=CommandState.PENDING))
@@ -158,7 +158,7 @@ def _facts(command: Command) -> dict[str, Any]:
 def busy(project: Project, other: str) -> Conflict:
     """Return what to say to whoever wants a work tree that an agent has."""
     return Conflict(
-        f"an agent already works on {project.name}: {other}",
+        f"an agent already works on {project.session_id or project.name}: {other}",
         hint=f"rdev command attach {other} follows it, rdev command cancel {other} ends it",
         code="BUSY",
         command=other,
@@ -175,8 +175,9 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
         return ()
     from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- the rare case
 
-    with lease(world, f"project:{project.name}"):
-        known.still(world.store.find_project(project.name), project)
+    with lease(world, f"session:{project.session_id}" if project.session_id else f"project:{project.name}"):
+        with world.store.transaction() as tx:
+            known.still(tx, project)
         if world.cluster.pod_present(project):
             return ()  # somebody else made it while this one waited
         world.cluster.ensure_pod(project)
@@ -200,8 +201,8 @@ def follow(
     # it, so that it is lost if there is no trace of it; anybody else waits for its starter.
     if command.state not in OPEN:
         return command, Progress(stdout=command.stdout_bytes, stderr=command.stderr_bytes, outcome=settling.told(command))
-    project = world.store.find_project(command.project)
-    if project is None or project.id != command.project_id:
+    project = known.place(world, command)
+    if project is None:
         raise settling.forgotten(command)
     if command.state is CommandState.PENDING:  # no runner knows of it yet
         now = recorded(world, command.id)
@@ -230,7 +231,7 @@ def reconcile(world: World, project: str = "") -> None:
 
 
 @operation("command.list", Scope.PROJECTS_READ)
-def list_(world: World, *, project: str = "", running: bool = False, before: str = "", limit: int = 50) -> Page[Command]:
+def list_(world: World, *, project: str = "", session: str = "", running: bool = False, before: str = "", limit: int = 50) -> Page[Command]:
     """List commands, newest first.
 
     Brings up to date what ended while nobody looked, and forgets output that is too old to be kept.
@@ -238,13 +239,15 @@ def list_(world: World, *, project: str = "", running: bool = False, before: str
     # a page of those older than `before` (an id), whose `next` is what to give as `before`
     if project:
         known.project(world, project)
+    if session:
+        session = known.session(world, session).id
     try:
         reconcile(world, project)
         _sweep(world)
     except Unavailable as e:
         if e.code != "STATE_UNWRITABLE":  # where nothing can be written, what is there can be read
             raise
-    found = world.store.commands(project=project, states=OPEN if running else (), before=before, limit=limit + 1)
+    found = world.store.commands(project=project, session=session, states=OPEN if running else (), before=before, limit=limit + 1)
     return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
 
 
@@ -293,7 +296,7 @@ def ask_to_stop(world: World, command: Command) -> None:
     """Ask a running command to stop and wait for nothing; one that still waits to be started never is."""
     if command.state is CommandState.PENDING and settling.withdraw(world, command, CommandState.CANCELLED).state is CommandState.CANCELLED:
         return
-    project = world.store.find_project(command.project)
+    project = known.place(world, command)
     if project is not None:
         world.cluster.stop(project, command.id, "cancelled")
 
@@ -312,10 +315,12 @@ def _end(world: World, command: Command, wait: float) -> Command:
 
 
 def end_all(world: World, project: Project) -> None:
-    """Stop everything that runs in a project and forget what its commands printed."""
-    for command in world.store.commands(project=project.name, states=OPEN, limit=1000):
+    """Stop everything that runs in a project or in a session, and forget what a project's commands printed."""
+    which = {"session": project.session_id} if project.session_id else {"project": project.name}
+    for command in world.store.commands(**which, states=OPEN, limit=1000):
         ask_to_stop(world, command)
-    for command in world.store.commands(project=project.name, limit=1_000_000):
+    for command in world.store.commands(**which, states=OPEN if project.session_id else (), limit=1_000_000):
         if command.state in OPEN:
             _end(world, command, GRACE + 5.0)
-        world.spool.drop(command.id)
+        if not project.session_id:
+            world.spool.drop(command.id)

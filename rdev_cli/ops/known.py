@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound
 from rdev_cli.domain.project import ProjectState
+from rdev_cli.domain.session import Session, SessionState
+from rdev_cli.domain.session import place as session_place
 from rdev_cli.domain.values import id_like, name, shown
 
 if TYPE_CHECKING:
+    from rdev_cli.domain.checkout import Checkout
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
+    from rdev_cli.ports.store import R, Writing
 
 
 def project(world: World, text: str) -> Project:
@@ -32,15 +36,89 @@ def _no_project(text: str, near: str = "") -> NotFound:
 
 
 def ready(world: World, text: str) -> Project:
-    """Return a project that can take work; Conflict, with what to type, if it is half made or half gone."""
+    """Return a project that can take work, or the place of a session; Conflict, with what to type, if it is half made or half gone."""
+    if text.startswith("ses_"):
+        found = session(world, text)
+        return session_place(_takes_work(project(world, found.project)), _open(found))
     return _takes_work(project(world, text))
 
 
-def still(now: Project | None, then: Project) -> None:
-    """Check a project again, now that nobody else can change it: NotFound if it was deleted meanwhile, Conflict if it is half gone."""
-    if now is None or now.id != then.id:
+def still(tx: Writing, then: Project) -> None:
+    """Check a project or a session's place again, now that nobody else can change it.
+
+    NotFound if it was deleted meanwhile, Conflict if it is half gone.
+    """
+    now = tx.find_project(then.name)
+    if now is None or now.id != then.owner_id:
         raise _no_project(then.name)
     _takes_work(now)
+    if then.session_id:
+        found = tx.find(Session, then.session_id)
+        if found is None:
+            raise _no_session(then.session_id)
+        _open(found)
+
+
+def place(world: World, command: Command) -> Project | None:
+    """Return where a command runs or ran: its project, or its session's place; None if that is gone."""
+    found = world.store.find_project(command.project)
+    if found is None or found.id != command.project_id:
+        return None
+    if not command.session_id:
+        return found
+    its = world.store.find(Session, command.session_id)
+    return None if its is None or its.state is SessionState.ENDED else session_place(found, its)
+
+
+def session(world: World, text: str, *, whole: bool = False) -> Session:
+    """Return a session by its id or, unless `whole`, by a unique beginning of it (4 characters after `ses_`)."""
+    return _record(world, Session, text, "ses", "session", "session list", whole=whole)
+
+
+def checkout(world: World, text: str, *, whole: bool = False) -> Checkout:
+    """Return a checkout by its id, likewise."""
+    from rdev_cli.domain.checkout import Checkout  # noqa: PLC0415 -- few commands need it
+
+    return _record(world, Checkout, text, "chk", "checkout", "checkout list", whole=whole)
+
+
+def _record(world: World, kind: type[R], text: str, prefix: str, noun: str, where: str, *, whole: bool) -> R:
+    if not id_like(text, prefix):
+        raise Invalid(f"'{shown(text)}' is no {noun} id", hint=f"rdev {where} shows the ids: {prefix}_…", field=noun)
+    found = world.store.some(kind, beginning=text, limit=2)
+    if exact := [one for one in found if one.id == text]:
+        return exact[0]
+    if not found:
+        raise NotFound(f"there is no {noun} {text}", hint=f"rdev {where} shows the ones there are", **{noun: text})
+    if len(found) > 1:
+        more = f"type the whole id; rdev {where} shows the ids" if whole else "type more of the id"
+        raise Invalid(f"more than one {noun} begins with {text}", hint=more, field=noun)
+    if whole:
+        raise Invalid(f"{text} is only the beginning of an id", hint=f"type it whole: {found[0].id}", field=noun)
+    return found[0]
+
+
+def _no_session(id: str) -> NotFound:
+    return NotFound(f"there is no session {id}", hint="rdev session list shows the ones there are", session=id)
+
+
+def _open(found: Session) -> Session:
+    if found.state is SessionState.READY:
+        return found
+    if found.state is SessionState.ENDED:
+        raise Conflict(
+            f"the session {found.id} has ended", hint=f"rdev session start {found.project} begins another", code="ENDED", session=found.id
+        )
+    if found.state is SessionState.STARTING:
+        raise Conflict(
+            f"the session {found.id} is not whole yet",
+            hint=f"whoever starts it goes on, or rdev session end {found.id} clears it",
+            code="STARTING",
+            session=found.id,
+        )
+    raise Conflict(
+        f"the session {found.id} is being ended", hint=f"rdev session end {found.id} goes on with it", code="ENDING", session=found.id
+    )
 
 
 def _takes_work(found: Project) -> Project:

@@ -277,10 +277,11 @@ def sync(world: World, project: str) -> ProjectSync:
     commands.revive(world, found)
     commands.reconcile(world, project)
     for other in world.store.commands(project=project, states=OPEN, limit=1000):
-        if other.kind is CommandKind.AGENT:
+        if other.kind is CommandKind.AGENT and not other.session_id:
             raise commands.busy(found, other.id)
     with lease(world, f"project:{project}"), lease(world, f"workspace:{found.id}"):
-        known.still(world.store.find_project(project), found)
+        with world.store.transaction() as tx:
+            known.still(tx, found)
         commit, before, delivery = workspaces.sync(world, found)
         synced = ProjectSync(
             project=project, commit=commit, brought_in=commit != before, delivered=delivery is not None and not delivery.rescued

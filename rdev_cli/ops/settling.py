@@ -38,7 +38,7 @@ def withdraw(world: World, command: Command, state: CommandState) -> Command:
             duration_ms=max(0, round((ended - now.created_at).total_seconds() * 1000)),
         )
         tx.put_command(now)
-        tx.release(f"workspace:{now.project_id}", now.id)
+        tx.release(f"workspace:{now.place_id}", now.id)
         facts = {"project": now.project, "exit_code": None, "reason": now.reason, "duration_ms": now.duration_ms}
         tx.append(f"command.{state.value}", now.id, facts)
         if state is CommandState.CANCELLED:

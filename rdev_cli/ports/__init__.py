@@ -127,6 +127,11 @@ class World(Protocol):
         """Return a fresh id of that kind."""
         ...
 
+    @property
+    def house(self) -> World:
+        """The same world as rdev itself has it: what belongs to no caller, such as workers and what is owed to providers, is kept there."""
+        ...
+
     def minting(self, seed: str) -> World:
         """Return the same world with ids that a request's seed gives: the first of a kind is the same one each time, and so on."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     from rdev_cli.domain.webhook import Delivery, Webhook
 
 
+class Record(Protocol):
+    """A record of a kind that is kept like others: sessions, previews, checkouts, debts, receipts, workers."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def project(self) -> str:
+        """The name of the project that it belongs to, empty for what belongs to none."""
+        ...
+
+
+R = TypeVar("R", bound=Record)
+
+
 class Writing(Protocol):
     """What may be written inside one transaction; reads here see what it wrote."""
 
@@ -39,6 +53,16 @@ class Writing(Protocol):
     def find_project(self, name: str) -> Project | None: ...
     def put_command(self, command: Command) -> None: ...
     def find_command(self, id: str) -> Command | None: ...
+
+    def put(self, record: Record) -> None:
+        """Insert or replace a record by id, in a project that the caller sees (else NotFound); Denied for one of no project to whom projects bind."""
+        ...
+
+    def find(self, kind: type[R], id: str) -> R | None: ...
+
+    def drop(self, kind: type[R], id: str) -> None:
+        """Forget a record; nothing happens if there is none that the caller sees."""
+        ...
 
     def parsed(self, command: str) -> int:
         """Return the offset up to which the command's stdout has been told to the journal."""
@@ -163,11 +187,31 @@ class Store(Protocol):
     def find_project(self, name: str) -> Project | None: ...
     def projects(self) -> Sequence[Project]: ...
 
+    def find(self, kind: type[R], id: str) -> R | None: ...
+
+    def some(
+        self,
+        kind: type[R],
+        *,
+        beginning: str = "",
+        project: str = "",
+        of: Mapping[str, str | Sequence[str]] | None = None,
+        before: str = "",
+        limit: int = 100,
+    ) -> Sequence[R]:
+        """Return records of a kind, newest first: whose id begins so, of a project, and whose fields have one of the values that `of` names.
+
+        With `before`, those with a lesser id.
+        """
+        ...
+
     def find_commands(self, beginning: str) -> Sequence[Command]:
         """Return commands whose id begins so, at most two: enough to tell a unique one."""
         ...
 
-    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100) -> Sequence[Command]:
+    def commands(
+        self, *, project: str = "", session: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100
+    ) -> Sequence[Command]:
         """Return commands, newest first; with `before`, those with a lesser id."""
         ...
 

@@ -70,6 +70,10 @@ class Services:
         self.root = self  # who builds what callers share
         self._given = self._environ  # where agents' variables are taken from
 
+    @property
+    def house(self) -> "Services":
+        return self.root
+
     def patience(self) -> float:
         return self._patience or STANDARD
 

@@ -17,17 +17,23 @@ import pytest
 from rdev_cli.adapters.sqlite.database import Database
 from rdev_cli.adapters.sqlite.store import SqliteStore
 from rdev_cli.domain.access import Grant, Key, Scope, local
+from rdev_cli.domain.checkout import Checkout, CheckoutState, Debt
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.errors import Denied, NotFound
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.lease import Lease
 from rdev_cli.domain.operation import Operation, OperationState, StepState
+from rdev_cli.domain.preview import Preview
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.resource import Mark
-from rdev_cli.domain.values import CommandId, OperationId, ProjectId
+from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Verdict
+from rdev_cli.domain.session import Session, SessionState
+from rdev_cli.domain.values import CommandId, OperationId, ProjectId, SessionId
 from rdev_cli.domain.webhook import Delivery, Webhook
+from rdev_cli.domain.worker import Worker, WorkerState
 from rdev_cli.ports import store as port
+from rdev_cli.ports.store import Record
 from rdev_cli.wiring.services import SystemClock
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
@@ -44,6 +50,13 @@ def command(name: str, id: str = "") -> Command:
     return Command(
         id=CommandId(id or f"cmd_{name}"), project=name, project_id=ProjectId(f"prj_{name}"), kind=CommandKind.AGENT, argv=("claude",),
         state=CommandState.RUNNING, actor="local:test", created_at=AT, agent="claude", input_tokens=7,
+    )  # fmt: skip
+
+
+def session(name: str, id: str = "") -> Session:
+    return Session(
+        id=SessionId(id or f"ses_{name}"), project=name, project_id=ProjectId(f"prj_{name}"), state=SessionState.READY, pod=f"rdev-{name}-ses",
+        branch="rdev/x", actor="local:test", created_at=AT, active_at=AT,
     )  # fmt: skip
 
 
@@ -94,6 +107,8 @@ SHUT: tuple[type[Exception], ...] = (Denied,)
 ASKED: dict[str, tuple[Callable[[Any], object], object, object]] = {
     "find_project": (lambda s: s.find_project("shop"), SHOP, None),
     "projects": (lambda s: [p.name for p in s.projects() if p.name == "shop"], ["shop"], []),
+    "find": (lambda s: getattr(s.find(Session, "ses_shop"), "id", None), "ses_shop", None),
+    "some": (lambda s: [one.id for one in s.some(Session) if one.project == "shop"], ["ses_shop"], []),
     "find_commands": (lambda s: [c.id for c in s.find_commands("cmd_sho")], ["cmd_shop"], []),
     "commands": (lambda s: [c.id for c in s.commands() if c.project == "shop"], ["cmd_shop"], []),
     "parsed": (lambda s: s.parsed("cmd_shop"), 70, 0),
@@ -125,6 +140,9 @@ WRITTEN: dict[str, tuple[Callable[[Any], object], object, object]] = {
     "put_command": (lambda tx: tx.put_command(replace(command("shop"), model="new")), None, HIDDEN),
     "find_command": (lambda tx: tx.find_command("cmd_shop"), command("shop"), None),
     "parsed": (lambda tx: tx.parsed("cmd_shop"), 70, 0),
+    "put": (lambda tx: tx.put(replace(session("shop"), reason="new")), None, HIDDEN),
+    "find": (lambda tx: getattr(tx.find(Session, "ses_shop"), "id", None), "ses_shop", None),
+    "drop": (lambda tx: tx.drop(Session, "ses_shop"), None, None),
     "set_parsed": (lambda tx: tx.set_parsed("cmd_shop", 80), None, None),
     "put_credential": (lambda tx: tx.put_credential(replace(CREDENTIAL, place="keyring")), SHUT, SHUT),
     "drop_credential": (lambda tx: tx.drop_credential("GITEA_TOKEN"), SHUT, SHUT),
@@ -169,6 +187,11 @@ TRICKS: dict[str, Callable[[Any], object]] = {
     "a project of its own name over another's record": lambda tx: tx.put_project(replace(project("other"), id=SHOP.id)),
     "a command of its own over another's record": lambda tx: tx.put_command(command("other", "cmd_shop")),
     "a command of its own in another's project": lambda tx: tx.put_command(replace(command("other", "cmd_new"), project_id=SHOP.id)),
+    "a session of its own over another's record": lambda tx: tx.put(session("other", "ses_shop")),
+    "another's session": lambda tx: tx.take("session:ses_shop", owner="own", seconds=60),
+    "the work tree of another's session": lambda tx: tx.take("workspace:ses_shop", owner="own", seconds=60),
+    "an operation on another's session": lambda tx: tx.put_operation(replace(operation("other", "opn_new"), subject="session:ses_shop")),
+    "a line about a session of another's": lambda tx: tx.append("session.ended", "ses_shop", {}),
     "a webhook of its own over another's record": lambda tx: tx.put_webhook(webhook("other", "other", id="whk_shop")),
     "a webhook for all projects": lambda tx: tx.put_webhook(webhook("new")),
     "a delivery of its own over another's record": lambda tx: tx.put_delivery(delivery("other", "dlv_shop")),
@@ -197,6 +220,7 @@ def whole(path: Path) -> Iterator[SqliteStore]:
             tx.put_project(project(name))
             tx.put_command(command(name))
             tx.set_parsed(f"cmd_{name}", 70)
+            tx.put(session(name))
             tx.put_operation(operation(name))
             tx.put_key(key(name, name), "hash")
             tx.put_job(work(name))
@@ -241,6 +265,52 @@ def test_every_call_of_a_store_has_a_case(kind: type, cases: dict[str, object]) 
     assert calls == {*cases, *(name for of, name in ELSE if of == kind.__name__)}
 
 
+def kept(project: str) -> list[Record]:
+    facts: dict[str, Any] = {"project": project, "created_at": AT}
+    of = project or "none"
+    return [
+        Preview(id=f"p{of}", session="ses_shop", port=3000, url="http://p.localhost/", actor="a", **facts),
+        Checkout(
+            id=f"chk_{of}", project_id=ProjectId("prj_shop"), branch="rdev/x", target="main", base="", state=CheckoutState.ACTIVE, url="u",
+            account="a", actor="a", expires_at=AT, **facts,
+        ),
+        Debt(id=f"dbt_{of}", kind="account", subject="a", reason="chk_x", due_at=AT, next_at=AT, **facts),
+        Receipt(
+            id=f"rcp_{of}", branch="rdev/x", target="main", base="b", commit="c", tree="t", diff_sha256="d", image="local",
+            verdict=Verdict.FAILED, signer="k", actor="a", findings=(Finding(severity=Severity.ERROR, source="scan", message="é"),),
+            checks=(CheckRun(step="s", line="l", command="cmd_x", exit_code=1, duration_ms=3, stdout_sha256="o", stderr_sha256="e"),), **facts,
+        ),
+        Worker(id=f"wrk_{of}", pod="rdev-pool-x", state=WorkerState.IDLE, changed_at=AT, **facts),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("project", ["shop", ""])
+def test_every_kind_of_record_comes_back_as_it_was_put_to_whoever_may_see_it(whole: SqliteStore, project: str) -> None:
+    for record in kept(project):
+        kind = type(record)
+        with whole.transaction() as tx:
+            tx.put(record)
+            assert tx.find(kind, record.id) == record
+        assert (
+            whole.find(kind, record.id)
+            == whole.some(kind, beginning=record.id[:5])[0]
+            == whole.some(kind, of={"id": [record.id]})[0]
+            == record
+        )
+        assert whole.some(kind, before=record.id) == whole.some(kind, of={"id": []}) == []
+        assert whole.some(kind, project="other") == []
+        assert (whole.acting(bound("shop")).find(kind, record.id) is not None) == (project == "shop")
+        for name in ("other", "shop") if not project else ("other",):
+            with whole.acting(bound(name)).transaction() as tx:
+                with pytest.raises((NotFound, Denied)):
+                    tx.put(record)
+                tx.drop(kind, record.id)
+        assert whole.find(kind, record.id) == record
+        with whole.transaction() as tx:
+            tx.drop(kind, record.id)
+        assert whole.find(kind, record.id) is None
+
+
 @pytest.mark.parametrize("who", CALLERS)
 @pytest.mark.parametrize("name", ASKED)
 def test_a_store_shows_a_bound_caller_what_is_its_own(whole: SqliteStore, name: str, who: str) -> None:
@@ -256,7 +326,7 @@ def test_a_bound_caller_writes_to_what_is_its_own(whole: SqliteStore, path: Path
     with whole.acting(CALLERS[who]).transaction() as tx:
         found = outcome(call, tx)
     assert found == expected or (expected is ... and found not in (HIDDEN, SHUT))
-    reads = name in ("find_project", "find_command", "parsed", "find_job", "waiting_jobs", "find_webhook", "find_delivery")
+    reads = name in ("find", "find_project", "find_command", "parsed", "find_job", "waiting_jobs", "find_webhook", "find_delivery")
     assert (dump(path) != before) == (who == "own" and expected != SHUT and not reads)
 
 

@@ -12,7 +12,7 @@ from rdev_cli import __version__
 from rdev_cli.adapters.shared.files import private_folder
 from rdev_cli.domain.errors import Conflict, RdevError, Unavailable
 
-SCHEMA = 9  # how many migrations there are
+SCHEMA = 10  # how many migrations there are
 PATIENCE = 30.0  # seconds that a write waits for another's
 
 

@@ -139,6 +139,51 @@ def m009_jobs(db: Database) -> None:
     )
 
 
+@steps()
+def m010_sessions(db: Database) -> None:
+    """Sessions with their previews and workers, checkouts and what is owed for them, receipts; and which session a command ran in."""
+    db.execute("alter table commands add column session_id text not null default ''")
+    db.execute("create index commands_by_session on commands (session_id, id) where session_id <> ''")
+    db.execute(
+        "create table sessions (id text primary key, project text not null, project_id text not null references projects (id) on delete"
+        " cascade, purpose text not null, state text not null, pod text not null, worker text not null, branch text not null,"
+        " base text not null, agent text not null, network integer not null, actor text not null, created_at text not null,"
+        " active_at text not null, idle_seconds integer not null, ttl_seconds integer not null, warned_at text, ended_at text,"
+        " reason text not null, rescue text not null) strict"
+    )
+    db.execute("create index sessions_by_state on sessions (state)")
+    db.execute(
+        "create table previews (id text primary key, project text not null, session text not null references sessions (id) on delete cascade,"
+        " port integer not null, url text not null, state text not null, actor text not null, created_at text not null, closed_at text) strict"
+    )
+    db.execute("create index previews_by_session on previews (session)")
+    db.execute(
+        "create table checkouts (id text primary key, project text not null, project_id text not null, branch text not null,"
+        " target text not null, base text not null, state text not null, url text not null, account text not null, actor text not null,"
+        " created_at text not null, expires_at text not null, ended_at text) strict"
+    )
+    db.execute(
+        "create table debts (id text primary key, project text not null, kind text not null, subject text not null, reason text not null,"
+        " created_at text not null, due_at text not null, tries integer not null, next_at text not null, trouble text not null,"
+        " paid_at text) strict"
+    )
+    db.execute("create index debts_owed on debts (next_at) where paid_at is null")
+    db.execute(
+        "create table receipts (id text primary key, project text not null, session text not null, checkout text not null,"
+        ' branch text not null, target text not null, base text not null, "commit" text not null, tree text not null,'
+        " diff_sha256 text not null, image text not null, verdict text not null, checks text not null, findings text not null,"
+        " agent text not null, model text not null, input_tokens integer not null, output_tokens integer not null, actor text not null,"
+        " created_at text not null, signer text not null, signature text not null) strict"
+    )
+    db.execute(
+        "create table workers (id text primary key, pod text not null, project text not null, session text not null, state text not null,"
+        " image text not null, leases integer not null, created_at text not null, changed_at text not null, evidence text not null) strict"
+    )
+    for table in ("sessions", "workers"):
+        then = "insert or ignore into departed values (old.id)"
+        db.execute(f"create trigger {table}_depart after delete on {table} begin {then}; end")
+
+
 def bring_up(connection: sqlite3.Connection, path: Path, *, version: int, latest: int) -> None:
     """Apply what is missing, all of it or nothing; the caller holds no transaction.
 

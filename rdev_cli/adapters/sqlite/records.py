@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.domain.codec import moment, stamp
+from rdev_cli.domain.codec import moment, plain, stamp
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from rdev_cli.domain.event import Event
+
+
+# the kinds of records that are kept alike: each has an id and a project, and a table of its own
+KEPT = {
+    "Session": "sessions", "Preview": "previews", "Checkout": "checkouts", "Debt": "debts", "Receipt": "receipts", "Worker": "workers",
+}  # fmt: skip
 
 
 @cache
@@ -36,6 +43,8 @@ def _shape(table: str) -> tuple[type[Any], Sequence[str], Mapping[str, Callable[
             "scopes": lambda text: tuple(Scope(one) for one in _words(text)), "projects": _words, "cidrs": _words,
             "created_at": moment, "expires_at": _perhaps, "last_used_at": _perhaps, "revoked_at": _perhaps,
         }  # fmt: skip
+    elif table in KEPT.values():
+        cls, casts = _kept(table)
     else:
         from rdev_cli.domain.command import Command, CommandKind, CommandState  # noqa: PLC0415
 
@@ -45,6 +54,38 @@ def _shape(table: str) -> tuple[type[Any], Sequence[str], Mapping[str, Callable[
             "ended_at": _perhaps, "truncated": bool, "network": bool,
         }  # fmt: skip
     return cls, [field.name for field in fields(cls)], casts
+
+
+def _kept(table: str) -> tuple[type[Any], dict[str, Callable[[Any], Any]]]:
+    if table == "sessions":
+        from rdev_cli.domain.session import Purpose, Session, SessionState  # noqa: PLC0415
+
+        return Session, {
+            "purpose": Purpose, "state": SessionState, "network": bool, "created_at": moment, "active_at": moment, "warned_at": _perhaps,
+            "ended_at": _perhaps,
+        }  # fmt: skip
+    if table == "previews":
+        from rdev_cli.domain.preview import Preview, PreviewState  # noqa: PLC0415
+
+        return Preview, {"state": PreviewState, "created_at": moment, "closed_at": _perhaps}
+    if table == "checkouts":
+        from rdev_cli.domain.checkout import Checkout, CheckoutState  # noqa: PLC0415
+
+        return Checkout, {"state": CheckoutState, "created_at": moment, "expires_at": moment, "ended_at": _perhaps}
+    if table == "debts":
+        from rdev_cli.domain.checkout import Debt  # noqa: PLC0415
+
+        return Debt, {"created_at": moment, "due_at": moment, "next_at": moment, "paid_at": _perhaps}
+    if table == "workers":
+        from rdev_cli.domain.worker import Worker, WorkerState  # noqa: PLC0415
+
+        return Worker, {"state": WorkerState, "created_at": moment, "changed_at": moment}
+    from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Verdict  # noqa: PLC0415
+
+    return Receipt, {
+        "verdict": Verdict, "created_at": moment, "checks": lambda text: tuple(CheckRun(**one) for one in json.loads(text)),
+        "findings": lambda text: tuple(Finding(**{**one, "severity": Severity(one["severity"])}) for one in json.loads(text)),
+    }  # fmt: skip
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -91,6 +132,8 @@ def _cell(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
+        if value and is_dataclass(value[0]):
+            return json.dumps([plain(one) for one in value])
         return json.dumps(value)  # ASCII, so that bytes smuggled as surrogates survive
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "replace").decode()  # an agent may say half a surrogate pair, which no column holds

@@ -32,4 +32,7 @@ def _of(connection: sqlite3.Connection) -> tuple[set[str], set[str]]:
     version: int = connection.execute("pragma user_version").fetchone()[0]
     recorded = {id for (id,) in connection.execute("select id from projects")} if version else set()
     departed = {id for (id,) in connection.execute("select id from departed")} if version >= 5 else set()
+    if version >= 10:  # a pod stands in the name of a session or a worker, too, for as long as that lives
+        recorded |= {id for (id,) in connection.execute("select id from sessions where state <> 'ended' union select id from workers")}
+        departed |= {id for (id,) in connection.execute("select id from sessions where state = 'ended'")}
     return recorded, departed

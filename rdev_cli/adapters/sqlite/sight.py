@@ -28,10 +28,15 @@ def keys_seen(grant: Grant) -> tuple[str, list[str]]:
 
 
 def subjects_seen(grant: Grant) -> tuple[str, list[str]]:
-    """Return a condition on operations, whose subject is `project:` and a name."""
+    """Return a condition on operations, whose subject is `project:` and a name, or `session:` or `checkout:` and an id."""
     if grant.projects is None:
         return "1", []
-    return "subject in (select 'project:' || value from json_each(?))", [_names(grant)]
+    mine, names = seen(grant, "project")
+    return (
+        f"(subject in (select 'project:' || value from json_each(?)) or subject in (select 'session:' || id from sessions where {mine})"  # noqa: S608, ISC004 -- our own names
+        f" or subject in (select 'checkout:' || id from checkouts where {mine}))",
+        names * 3,
+    )
 
 
 def _names(grant: Grant) -> str:
@@ -66,6 +71,9 @@ def must_own_lease(connection: sqlite3.Connection, grant: Grant, name: str) -> N
         must_see(grant, f"project {id}", id)
     elif kind == "workspace":
         must_own_row(connection, grant, f"project {id}", "select name from projects where id = ?", id)
+        must_own_row(connection, grant, f"session {id}", "select project from sessions where id = ?", id)
+    elif kind in ("session", "checkout"):
+        must_own_row(connection, grant, f"{kind} {id}", f"select project from {kind}s where id = ?", id)  # noqa: S608 -- our own names
     elif kind == "start":
         must_own_row(connection, grant, f"command {id}", "select project from commands where id = ?", id)
     elif kind == "job":

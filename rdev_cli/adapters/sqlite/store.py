@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.sqlite import records
+from rdev_cli.adapters.sqlite import kept, records
 from rdev_cli.adapters.sqlite.sight import keys_seen, seen, subjects_seen, unbound
 from rdev_cli.adapters.sqlite.writing import OPEN_OPERATIONS, SqliteWriting, kept_in, marks_in, older_in, parsed_in, project_in
 from rdev_cli.domain.codec import moment
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.resource import Known, Mark
     from rdev_cli.domain.usage import Usage
     from rdev_cli.domain.webhook import Delivery, Webhook
+    from rdev_cli.ports.store import R
     from rdev_cli.ports.timing import Clock
 
 
@@ -56,6 +57,23 @@ class SqliteStore:
             rows = connection.execute(f"select {records.columns('projects')} from projects where {mine} order by name", names)  # noqa: S608
             return [records.load("projects", row) for row in rows]
 
+    def find(self, kind: type[R], id: str) -> R | None:
+        with self._database.reading() as connection:
+            return kept.find(connection, self._grant, kind, id)
+
+    def some(
+        self,
+        kind: type[R],
+        *,
+        beginning: str = "",
+        project: str = "",
+        of: Mapping[str, str | Sequence[str]] | None = None,
+        before: str = "",
+        limit: int = 100,
+    ) -> Sequence[R]:
+        with self._database.reading() as connection:
+            return kept.some(connection, self._grant, kind, beginning=beginning, project=project, of=of or {}, before=before, limit=limit)
+
     def find_commands(self, beginning: str) -> Sequence[Command]:
         mine, names = seen(self._grant, "project")
         with self._database.reading() as connection:
@@ -65,15 +83,18 @@ class SqliteStore:
             )
             return [records.load("commands", row) for row in rows]
 
-    def commands(self, *, project: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100) -> Sequence[Command]:
+    def commands(
+        self, *, project: str = "", session: str = "", states: Sequence[CommandState] = (), before: str = "", limit: int = 100
+    ) -> Sequence[Command]:
         mine, names = seen(self._grant, "project")
         where, values = [mine], list[Any](names)
         if before:
             where.append("id < ?")
             values.append(before)
-        if project:
-            where.append("project = ?")
-            values.append(project)
+        for column, value in (("project", project), ("session_id", session)):
+            if value:
+                where.append(f"{column} = ?")
+                values.append(value)
         if states:
             where.append(f"state in ({', '.join('?' * len(states))})")
             values += [state.value for state in states]

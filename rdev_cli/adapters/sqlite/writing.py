@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.adapters.sqlite import records
+from rdev_cli.adapters.sqlite import kept, records
 from rdev_cli.adapters.sqlite.leases import Leases
 from rdev_cli.adapters.sqlite.sight import keys_seen, must_own_lease, must_own_row, must_see, seen, unbound
 from rdev_cli.domain.codec import moment, plain, stamp
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.repeat import Kept
     from rdev_cli.domain.resource import Mark
     from rdev_cli.domain.webhook import Delivery, Webhook
+    from rdev_cli.ports.store import R, Record
     from rdev_cli.ports.timing import Clock
 
 KEPT = 86400.0  # seconds that an answer under an idempotency key is kept
@@ -60,6 +61,15 @@ class SqliteWriting(Leases):
         must_own_row(self._connection, self._grant, what, "select project from commands where id = ?", command.id)
         must_own_row(self._connection, self._grant, what, "select name from projects where id = ?", command.project_id)
         records.put(self._connection, "commands", command)
+
+    def put(self, record: Record) -> None:
+        kept.put(self._connection, self._grant, record)
+
+    def find(self, kind: type[R], id: str) -> R | None:
+        return kept.find(self._connection, self._grant, kind, id)
+
+    def drop(self, kind: type[R], id: str) -> None:
+        kept.drop(self._connection, self._grant, kind, id)
 
     def find_command(self, id: str) -> Command | None:
         mine, names = seen(self._grant, "project")
@@ -173,11 +183,10 @@ class SqliteWriting(Leases):
             return subject
         if isinstance(data.get("project"), str):
             return str(data["project"])
-        row = (
-            self._connection.execute("select project from commands where id = ?", [subject]).fetchone()
-            if subject.startswith("cmd_")
-            else None
+        table = {"cmd": "commands", "ses": "sessions", "chk": "checkouts", "rcp": "receipts", "wrk": "workers"}.get(
+            subject.partition("_")[0]
         )
+        row = self._connection.execute(f"select project from {table} where id = ?", [subject]).fetchone() if table else None  # noqa: S608 -- our own names
         return row[0] if row else ""
 
     def prune(self, before: datetime) -> tuple[int, int, str]:
@@ -189,7 +198,7 @@ class SqliteWriting(Leases):
         return count, through, line
 
     def put_operation(self, operation: Operation) -> None:
-        must_see(self._grant, operation.subject, _of(operation.subject))
+        must_see(self._grant, operation.subject, self._of(operation.subject))
         self._connection.execute(
             "insert into operations values (?, ?, ?, ?, ?, ?, ?)",
             [
@@ -216,7 +225,15 @@ class SqliteWriting(Leases):
     def _must_own(self, operation: str) -> None:
         row = self._connection.execute("select subject from operations where id = ?", [operation]).fetchone()
         if row:
-            must_see(self._grant, f"operation {operation}", _of(row[0]))
+            must_see(self._grant, f"operation {operation}", self._of(row[0]))
+
+    def _of(self, subject: str) -> str:
+        """Return the project that an operation is about, empty if it is about none."""
+        kind, _, name = subject.partition(":")
+        if kind in ("session", "checkout"):
+            row = self._connection.execute(f"select project from {kind}s where id = ?", [name]).fetchone()  # noqa: S608 -- our own names
+            return row[0] if row else ""
+        return name if kind == "project" else ""
 
     def take(self, name: str, *, owner: str, seconds: float) -> Lease:
         must_own_lease(self._connection, self._grant, name)
@@ -286,12 +303,6 @@ def kept_in(connection: sqlite3.Connection, id: str) -> Kept | None:
         [id],
     ).fetchone()
     return Kept(id=row[0], fingerprint=row[1], seed=row[2], state=KeptState(row[3]), answer=row[4]) if row else None
-
-
-def _of(subject: str) -> str:
-    """Return the project that an operation is about, empty if it is about none."""
-    kind, _, name = subject.partition(":")
-    return name if kind == "project" else ""
 
 
 def marks_in(connection: sqlite3.Connection, place: str) -> Mapping[str, Mark]:
