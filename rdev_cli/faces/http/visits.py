@@ -1,0 +1,113 @@
+"""Who is signed in to the page: visits, kept in memory alone, each with the grant of the key that was shown."""
+
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from rdev_cli.domain.access import Grant, Key
+from rdev_cli.domain.errors import Denied
+from rdev_cli.faces.http.face import Door
+from rdev_cli.ops import keys
+
+if TYPE_CHECKING:
+    from rdev_cli.wiring.services import Services
+
+COOKIE = "rdev_visit"
+PATH = "/ui"  # neither the routes of the API nor a preview are ever sent the cookie
+LASTS = timedelta(hours=12)
+MOST = 2000  # visits at a time; the oldest goes first
+EACH = 50  # of one caller
+_TOKEN = 43  # characters of what the cookie holds: 256 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One browser that is signed in."""
+
+    id: str  # the digest of what its cookie holds, which is kept nowhere
+    grant: Grant
+    name: str  # the key's, as its owner called it
+    until: datetime
+
+
+class Visits:
+    """All visits of a server; they end with it."""
+
+    def __init__(self, services: "Services") -> None:
+        self._services = services
+        self.used: dict[str, datetime] = {}  # key -> when it was last used, for whoever writes that down
+        self._visits: OrderedDict[str, Visit] = OrderedDict()  # the oldest first
+        self._lock = threading.Lock()
+
+    def enter(self, door: Door, presented: str, address: str) -> str:
+        """Begin a visit of whoever shows a key, and return what its cookie holds; Denied if the key opens nothing from there."""
+        grant = door(presented, address)
+        key = keys.still(self._services, grant, address=address)
+        token = secrets.token_urlsafe(32)
+        now = self._services.clock.now()
+        visit = Visit(_digest(token), grant, key.name if key is not None else "the first key", now + LASTS)
+        with self._lock:
+            for old in [one for one in self._visits.values() if one.until <= now]:
+                del self._visits[old.id]
+            mine = [one.id for one in self._visits.values() if one.grant.actor == grant.actor]
+            for id in mine[: max(0, len(mine) - EACH + 1)]:
+                del self._visits[id]
+            while len(self._visits) >= MOST:
+                self._visits.popitem(last=False)
+            self._visits[visit.id] = visit
+        return token
+
+    def find(self, request: Request, address: str) -> Visit:
+        """Return the visit that a request belongs to; Denied UNAUTHORIZED for a stranger, and as `keys.still` says for a key that counts no more."""
+        token = presented(request)
+        visit = self._visits.get(_digest(token)) if token else None
+        if visit is None or self.over(visit) is not None:
+            raise _stranger()
+        key: Key | None
+        try:
+            key = keys.still(self._services, visit.grant, address=address)
+        except Denied as e:
+            if e.code != "IP_NOT_ALLOWED":  # whoever else has the cookie does not end the visit of its owner
+                self._drop(visit.id)
+            raise
+        if key is not None:
+            self.used[key.id] = self._services.clock.now()
+        return visit
+
+    def leave(self, request: Request) -> None:
+        """End the visit that a request belongs to, if there is one."""
+        if token := presented(request):
+            self._drop(_digest(token))
+
+    def over(self, visit: Visit) -> Denied | None:
+        """Return why a visit is over, None while it is not: nothing is looked up."""
+        return None if visit.id in self._visits and self._services.clock.now() < visit.until else _stranger()
+
+    def _drop(self, id: str) -> None:
+        with self._lock:
+            self._visits.pop(id, None)
+
+
+def presented(request: Request) -> str:
+    """Return what the page's cookie holds, empty if it was not sent once and whole: a page on a host below this one may add its own."""
+    found = [
+        value.strip()
+        for header in request.headers.getlist("cookie")
+        for name, _, value in (part.partition("=") for part in header.split(";"))
+        if name.strip() == COOKIE
+    ]
+    return found[0] if len(found) == 1 and len(found[0]) == _TOKEN and found[0].isascii() else ""
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
+
+
+def _stranger() -> Denied:
+    return Denied("nobody is signed in here", hint="show a key", code="UNAUTHORIZED")
