@@ -196,7 +196,8 @@ class MemoryCluster:
 
     @staticmethod
     def _commit(pod: Pod, subject: str) -> str:
-        return commit(pod.commits, pod.head, subject, [*(pod.commits[pod.head]["files"] if pod.head else ()), *pod.new])
+        files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
+        return commit(pod.commits, pod.head, subject, files)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
         with self.trouble.around("advance"):
