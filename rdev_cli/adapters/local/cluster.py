@@ -110,8 +110,14 @@ class LocalCluster:
     def pod_present(self, project: Project) -> bool:
         return self._mark(project) is not None
 
+    def pod_kept(self, project: Project) -> bool:
+        return self.pod_present(project)  # the folder is pod and work tree in one
+
     def pod_commit(self, project: Project) -> str:
         return str((self._mark(project) or {}).get("commit", ""))
+
+    def image(self, project: Project) -> str:
+        return "local" if self.pod_present(project) else ""
 
     def mark_pod(self, project: Project, commit: str) -> None:
         mark = {**ownership(project, self._installation), "commit": commit}
