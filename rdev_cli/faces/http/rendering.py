@@ -57,9 +57,21 @@ def _templates() -> Environment:
     made = Environment(
         loader=PackageLoader("rdev_cli", "_data/page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(clean=lambda value: clean(str(value)), sized=sized, spoken=spoken, at=_at, stamp=stamp, web=_web)
+    made.filters.update(
+        clean=lambda value: clean(str(value)), lines=lambda value: clean(str(value), lines=True), sized=sized, spoken=spoken, span=_span,
+        at=_at, stamp=stamp, moment=lambda seconds: datetime.fromtimestamp(seconds, UTC),
+    )  # fmt: skip
+    made.tests.update(web=_web)
     made.globals.update(asset=_asset, version=__version__, home=PATH)
     return made
+
+
+def _span(total: int) -> str:
+    """Return a number of seconds as a person types one: 90s, 30m, 8h."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if total % size == 0:
+            return f"{total // size}{unit}"
+    return f"{total}s"
 
 
 def _at(moment: datetime) -> str:

@@ -9,7 +9,7 @@ import resource
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from starlette.middleware import Middleware
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import stream, system
+from rdev_cli.faces.http import page, stream, system
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
-from rdev_cli.faces.http.metrics import Gauged, Metrics
+from rdev_cli.faces.http.metrics import Gauged, Looped, Metrics
 from rdev_cli.faces.http.wire import Wire
 from rdev_cli.ops import keys
 from rdev_cli.ports.timing import LOOKUP, Stop
@@ -217,8 +217,9 @@ class Serving:
     """One server on its socket, until it is told to stop."""
 
     def __init__(
-        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health, stop: Stop
-    ) -> None:
+        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health,
+        loops: Sequence[Looped] = (), stop: Stop,
+    ) -> None:  # fmt: skip
         self._spec, self._opened, self._stop = spec, opened, stop
         own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
         guard = Middleware(
@@ -231,8 +232,10 @@ class Serving:
             max_body=spec.max_body,
             only_proxies=spec.public and not spec.tls_cert,
         )
-        self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
-        self.app.state.stop = stop
+        self.app = create_app(
+            world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock), page.routes(health.standing, loops))
+        )
+        self.app.state.stop, self.app.state.visits.used = stop, door.used
         streams = stream.streams(self.app)
         metrics.keep(
             Gauged(name="rdev_sse_connections", words="Streams opened.", kind=CounterMetricFamily, read=lambda: [((), streams.opened)]),

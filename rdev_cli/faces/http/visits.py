@@ -32,7 +32,7 @@ class Visit:
 
     id: str  # the digest of what its cookie holds, which is kept nowhere
     grant: Grant
-    name: str  # the key's, as its owner called it
+    name: str  # what the key is called
     until: datetime
 
 
@@ -45,13 +45,13 @@ class Visits:
         self._visits: OrderedDict[str, Visit] = OrderedDict()  # the oldest first
         self._lock = threading.Lock()
 
-    def enter(self, door: Door, presented: str, address: str) -> str:
-        """Begin a visit of whoever shows a key, and return what its cookie holds; Denied if the key opens nothing from there."""
+    def enter(self, door: Door, presented: str, address: str) -> tuple[str, Grant]:
+        """Begin a visit of whoever shows a key, and return what its cookie holds, and the grant; Denied if the key opens nothing from there."""
         grant = door(presented, address)
         key = keys.still(self._services, grant, address=address)
         token = secrets.token_urlsafe(32)
         now = self._services.clock.now()
-        visit = Visit(_digest(token), grant, key.name if key is not None else "the first key", now + LASTS)
+        visit = Visit(_digest(token), grant, f"the key {key.name}" if key is not None else "the first key", now + LASTS)
         with self._lock:
             for old in [one for one in self._visits.values() if one.until <= now]:
                 del self._visits[old.id]
@@ -61,7 +61,7 @@ class Visits:
             while len(self._visits) >= MOST:
                 self._visits.popitem(last=False)
             self._visits[visit.id] = visit
-        return token
+        return token, grant
 
     def find(self, request: Request, address: str) -> Visit:
         """Return the visit that a request belongs to; Denied UNAUTHORIZED for a stranger, and as `keys.still` says for a key that counts no more."""
