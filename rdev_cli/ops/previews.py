@@ -17,6 +17,7 @@ from rdev_cli.ops.ledger import Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
     from rdev_cli.ports.cluster import Channel
     from rdev_cli.ports.store import Writing
@@ -34,37 +35,30 @@ def open_(world: World, session: str, port: int, *, base: str = "") -> Preview:
     """
     if not 1 <= port <= 65535:
         raise Invalid("that is no port", hint="a number from 1 to 65535", field="port")
-    place = known.ready(world, known.session(world, session).id)
-    if world.cluster.here and not place.network:
-        raise Conflict(
-            "this session has no network, and so nothing of it can be reached from outside",
-            hint="a project with network has previews: rdev project create NAME, without --no-network",
-            code="NO_NETWORK",
-            session=place.session_id,
-        )
+    where = place(world, session)
     with world.store.transaction() as tx:
-        known.still(tx, place)
-        there = _open(world, place.session_id)
+        known.still(tx, where)
+        there = _open(world, where.session_id)
         found = next((one for one in there if one.port == port), None)
         if found is None and len(there) >= MOST:
             raise Conflict(
                 f"{MOST} ports of this session are open",
-                hint=f"close one: rdev session preview {place.session_id} {there[-1].port} --close",
+                hint=f"close one: rdev preview close {where.session_id} {there[-1].port}",
                 code="TOO_MANY",
-                session=place.session_id,
+                session=where.session_id,
             )
         label = found.id if found else new_label(os.urandom(17))
         made = Preview(
-            id=label, project=place.name, session=place.session_id, port=port, url=addressed(label, base),
+            id=label, project=where.name, session=where.session_id, port=port, url=addressed(label, base),
             actor=found.actor if found else world.actor, created_at=found.created_at if found else world.clock.now(),
         )  # fmt: skip
         if made != found:
             tx.put(made)
         if found is None:
-            tx.append("preview.opened", place.session_id, {"project": place.name, "port": port})
+            tx.append("preview.opened", where.session_id, {"project": where.name, "port": port})
     if not is_local(made.url):
         try:
-            world.cluster.expose(place, made.host)
+            world.cluster.expose(where, made.host)
         except RdevError:
             if found is None:
                 _closed(world, [made])
@@ -88,7 +82,7 @@ def close(world: World, session: str, port: int) -> Preview:
     found = next(iter(world.store.some(Preview, of={"session": of.id, "port": str(port)}, limit=1)), None)
     if found is None:
         raise NotFound(
-            f"port {port} of {of.id} is not open", hint=f"rdev session preview {of.id} shows what is", session=of.id, port=port
+            f"port {port} of {of.id} is not open", hint=f"rdev preview list {of.id} shows what is", session=of.id, port=port
         )
     gone = next(iter(_closed(world, [found])), found)
     _conceal(world, of, [gone], gone.host)
@@ -109,6 +103,19 @@ def found(world: World, label: str) -> tuple[Preview, Session] | None:
         return None
     session = world.store.find(Session, preview.session)
     return None if session is None or session.state is not SessionState.READY else (preview, session)
+
+
+def place(world: World, session: str) -> Project:
+    """Return the pod of a session that takes connections; Conflict if it takes no work, or NO_NETWORK if its pod has no way in."""
+    found = known.ready(world, known.session(world, session).id)
+    if world.cluster.here and not found.network:
+        raise Conflict(
+            "this session has no network, and so nothing of it can be reached from outside",
+            hint="a project with network has previews: rdev project create NAME, without --no-network",
+            code="NO_NETWORK",
+            session=found.session_id,
+        )
+    return found
 
 
 def reach(world: World, session: str, port: int, *, timeout: float) -> Channel:

@@ -85,15 +85,8 @@ def _forward(ctx: typer.Context, session: str, port: int, at: int) -> None:
     """Carry connections to a port of this machine into the session, until somebody says stop or the session ends."""
     here = hand(ctx)
     world: World = here.world()
-    id = known.session(world, session).id
-    place = known.ready(world, id)
-    if world.cluster.here and not place.network:
-        raise Conflict(
-            "this session has no network, and so nothing of it can be reached from outside",
-            hint="a project with network has previews: rdev project create NAME, without --no-network",
-            code="NO_NETWORK",
-            session=id,
-        )
+    place = previews.place(world, session)
+    id = place.session_id
     listener = _listen(port, at)
     with listener:
         where = f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -144,7 +137,7 @@ def _accept(world: "World", listener: socket.socket, session: str, port: int) ->
             if world.clock.monotonic() - looked >= _LOOK:
                 looked = world.clock.monotonic()
                 known.ready(world, session)  # raises once it has ended
-            if not ready or not room.acquire(blocking=False):
+            if not ready or not room.acquire(timeout=0.2):
                 continue
             visitor, _ = listener.accept()
             open_.add(visitor)
