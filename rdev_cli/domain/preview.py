@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from rdev_cli.domain.errors import Invalid
 
-
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LABEL = 26  # characters of five bits
 LOCAL = "localhost"  # every name under it is this machine's own, in browsers and in most resolvers (RFC 6761)
@@ -34,7 +33,6 @@ class Preview:
     actor: str
     created_at: datetime
     closed_at: datetime | None = None
-
 
     @property
     def host(self) -> str:

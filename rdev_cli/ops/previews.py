@@ -81,9 +81,7 @@ def close(world: World, session: str, port: int) -> Preview:
     of = known.session(world, session)
     found = next(iter(world.store.some(Preview, of={"session": of.id, "port": str(port)}, limit=1)), None)
     if found is None:
-        raise NotFound(
-            f"port {port} of {of.id} is not open", hint=f"rdev preview list {of.id} shows what is", session=of.id, port=port
-        )
+        raise NotFound(f"port {port} of {of.id} is not open", hint=f"rdev preview list {of.id} shows what is", session=of.id, port=port)
     gone = next(iter(_closed(world, [found])), found)
     _conceal(world, of, [gone], gone.host)
     return gone
@@ -126,9 +124,7 @@ def reach(world: World, session: str, port: int, *, timeout: float) -> Channel:
 def seen(world: World, session: str) -> None:
     """Note that somebody looks at a session, which is therefore not idle."""
     with world.store.transaction() as tx:
-        found = tx.find(Session, session)
-        if found is not None and found.state is SessionState.READY:
-            tx.put(replace(found, active_at=world.clock.now()))
+        known.touched(tx, session, world.clock.now())
 
 
 def _open(world: World, session: str) -> Sequence[Preview]:
@@ -139,7 +135,9 @@ def _open(world: World, session: str) -> Sequence[Preview]:
 def _closed(world: World, previews: Sequence[Preview]) -> Sequence[Preview]:
     """Write down that these are closed, and return those that were not."""
     with world.store.transaction() as tx:
-        return [_shut(tx, world, now) for one in previews if (now := tx.find(Preview, one.id)) is not None and now.state is PreviewState.OPEN]
+        return [
+            _shut(tx, world, now) for one in previews if (now := tx.find(Preview, one.id)) is not None and now.state is PreviewState.OPEN
+        ]
 
 
 def _shut(tx: Writing, world: World, one: Preview) -> Preview:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
 
 _DATA, _TROUBLE = 0, 1
-LINGER = 10.0  # seconds without a byte that the far end has, once there is nothing more to tell it: this protocol has no word for half an end
+LINGER = (
+    10.0  # seconds without a byte that the far end has, once there is nothing more to tell it: this protocol has no word for half an end
+)
 _SAID = 4096  # bytes of what is wrong
 
 
@@ -54,7 +56,9 @@ def _looked(api: Api, namespace: str, installation: str, project: Project) -> st
     if not marks.items() <= (found["metadata"].get("labels") or {}).items() or states.leaving(found):
         raise _gone(project)
     if found["status"].get("phase") != "Running":
-        raise Unavailable(f"the pod {project.pod} does not run", hint="rdev session show SESSION says how it is", code="POD_NOT_READY", pod=project.pod)
+        raise Unavailable(
+            f"the pod {project.pod} does not run", hint="rdev session show SESSION says how it is", code="POD_NOT_READY", pod=project.pod
+        )
     return str(found["metadata"]["uid"])
 
 

@@ -119,6 +119,9 @@ class LocalCluster:
     def pod_commit(self, project: Project) -> str:
         return str((self._mark(project) or {}).get("commit", ""))
 
+    def image(self, project: Project) -> str:
+        return "local" if self.pod_present(project) else ""
+
     def mark_pod(self, project: Project, commit: str) -> None:
         mark = {**ownership(project, self._installation), "commit": commit}
         if self._mark(project) != mark:
@@ -336,7 +339,9 @@ class LocalCluster:
         from rdev_cli.adapters.local import listening  # noqa: PLC0415 -- only previews need it
 
         if not self.pod_present(project):
-            raise NotFound("the pod is not there any more", hint="rdev session list shows the sessions there are", code="NO_POD", pod=project.pod)
+            raise NotFound(
+                "the pod is not there any more", hint="rdev session list shows the sessions there are", code="NO_POD", pod=project.pod
+            )
         if self.isolated and not project.network:
             raise Unavailable(
                 "without network nothing of this pod can be reached from outside", hint="take a project with network", code="NO_NETWORK"

@@ -43,9 +43,7 @@ def mount(sessions: typer.Typer) -> None:
         local: Annotated[
             bool, typer.Option("--local", help="Listen at a port of this machine instead, until Ctrl-C; needs no rdev serve.")
         ] = False,
-        at: Annotated[
-            str | None, typer.Option("--at", metavar="PORT", help="Which one, with --local; the same number by default.")
-        ] = None,
+        at: Annotated[str | None, typer.Option("--at", metavar="PORT", help="Which one, with --local; the same number by default.")] = None,
     ) -> None:
         if at is not None and not local:
             raise Misused("--at says where --local listens", f"rdev session preview {session} {port} --local --at {at}")

@@ -15,7 +15,7 @@ def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
     if type(value).__name__ in ("Key", "KeyCreated"):
         return str(value.id)  # several may have one name
-    for field in ("name", "id", "seq", "agent", "through", "shell"):
+    for field in ("name", "id", "seq", "agent", "receipt", "through", "shell"):
         if hasattr(value, field):
             return str(getattr(value, field))
     return str(value.project if isinstance(value.project, str) else value.project.name)

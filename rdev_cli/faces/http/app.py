@@ -17,6 +17,7 @@ from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.faces.http import (
     agents,
+    ci,
     commands,
     contexts,
     credentials,
@@ -26,6 +27,8 @@ from rdev_cli.faces.http import (
     operations,
     previews,
     projects,
+    receipts,
+    sessions,
     stream,
     upkeep,
     webhooks,
@@ -38,8 +41,8 @@ if TYPE_CHECKING:
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
 ROUTES: tuple[Routes, ...] = (
-    projects.routes, commands.routes, files.routes, operations.routes, previews.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
-    upkeep.routes, stream.routes, keys.routes, document.routes,
+    projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
+    sessions.routes, previews.routes, upkeep.routes, ci.routes, receipts.routes, stream.routes, keys.routes, document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {

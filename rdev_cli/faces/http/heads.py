@@ -92,7 +92,14 @@ def asked(head: bytes) -> Asked:
     upgrade = (b", ".join(upgrades).strip().lower() or b"?") if upgrades or b"upgrade" in connection else b""
     old = match[3] == b"0"
     return Asked(
-        match[1], match[2], old, fields, hosts[0], -1 if codings else int(lengths[0]) if lengths else 0, upgrade, old or b"close" in connection
+        match[1],
+        match[2],
+        old,
+        fields,
+        hosts[0],
+        -1 if codings else int(lengths[0]) if lengths else 0,
+        upgrade,
+        old or b"close" in connection,
     )
 
 

@@ -115,9 +115,11 @@ class Pod(_Side):
         self.used = False  # for a request before this one
 
     def data_received(self, data: bytes) -> None:
+        """Hand over what the program sends."""
         self.visit.came(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Say that it is over, however it ended."""
         self.visit.over(self, exc)
 
 
@@ -465,7 +467,9 @@ class Visit(_Side):
 def _own(request: Asked) -> bool:
     """Say whether a page of the preview itself asks, or a program: a browser always says whose page it is."""
     origins = [value.lower() for lower, _, value in request.fields if lower == b"origin"]
-    return not origins or (len(origins) == 1 and origins[0].partition(b"://")[::2] in ((b"http", request.host.lower()), (b"https", request.host.lower())))
+    return not origins or (
+        len(origins) == 1 and origins[0].partition(b"://")[::2] in ((b"http", request.host.lower()), (b"https", request.host.lower()))
+    )
 
 
 def _reset(transport: asyncio.Transport) -> None:
@@ -475,4 +479,3 @@ def _reset(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-

@@ -243,18 +243,31 @@ class Serving:
             max_body=spec.max_body,
             only_proxies=only_proxies,
         )
-        self.visits = visits = Visits(
-            world, domain=world.settings.preview_domain, hosts=hosts, proxies=proxies, only_proxies=only_proxies
-        )
+        self.visits = visits = Visits(world, domain=world.settings.preview_domain, hosts=hosts, proxies=proxies, only_proxies=only_proxies)
         self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
         self.app.state.stop = stop
         self.app.state.previews = preview_base(world.settings.preview_domain, url(spec, opened))
         streams = stream.streams(self.app)
         metrics.keep(
             Gauged(name="rdev_sse_connections", words="Streams opened.", kind=CounterMetricFamily, read=lambda: [((), streams.opened)]),
-            Gauged(name="rdev_preview_connections", words="Connections to previews.", kind=CounterMetricFamily, read=lambda: [((), visits.opened)]),
-            Gauged(name="rdev_preview_connections_active", words="Connections to previews that are open.", kind=GaugeMetricFamily, read=lambda: [((), visits.active)]),
-            Gauged(name="rdev_preview_bytes", words="Bytes that went through previews.", kind=CounterMetricFamily, read=lambda: [((), visits.bytes)]),
+            Gauged(
+                name="rdev_preview_connections",
+                words="Connections to previews.",
+                kind=CounterMetricFamily,
+                read=lambda: [((), visits.opened)],
+            ),
+            Gauged(
+                name="rdev_preview_connections_active",
+                words="Connections to previews that are open.",
+                kind=GaugeMetricFamily,
+                read=lambda: [((), visits.active)],
+            ),
+            Gauged(
+                name="rdev_preview_bytes",
+                words="Bytes that went through previews.",
+                kind=CounterMetricFamily,
+                read=lambda: [((), visits.bytes)],
+            ),
             Gauged(name="rdev_sse_connections_active", words="Streams open.", kind=GaugeMetricFamily, read=lambda: [((), streams.active)]),
         )
 

@@ -225,4 +225,3 @@ def _unwanted(made: Future[Channel]) -> None:
 def words(error: RdevError) -> str:
     """Return how an error is told to whoever looks at a page."""
     return f"{error.message}\n{error.hint}" if error.hint else error.message
-
