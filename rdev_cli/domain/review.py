@@ -40,7 +40,7 @@ class CheckRun:
     line: str
     command: str  # cmd_…: its output while that is kept
     exit_code: int | None  # None: it never came to an end of its own
-    reason: str = ""  # why not: timeout, cancelled, lost, setup; skipped: a step before it failed
+    reason: str = ""  # why not: timeout, cancelled, setup; skipped: a step before it failed
     duration_ms: int
     stdout_sha256: str
     stderr_sha256: str

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from rdev_cli.domain.command import OPEN, CommandKind, ExecSpec, Launch
-from rdev_cli.domain.errors import Invalid, NotFound, RdevError, Unavailable
+from rdev_cli.domain.command import OPEN, CommandKind, CommandState, ExecSpec, Launch, befell
+from rdev_cli.domain.errors import Invalid, NotFound, OutcomeUnknown, RdevError, Unavailable
 from rdev_cli.domain.review import Checked, CheckRun, Verdict
 from rdev_cli.domain.session import Purpose, SessionSpec
 from rdev_cli.domain.steps import FILE, ordered
@@ -196,6 +196,13 @@ class _Checking:
         if self._tell is not None:
             self._tell.began(one.step.name, one.text, command)
         command = self._followed(command)
+        if command.state is CommandState.LOST:  # it did not fail, and nobody can say that it passed
+            raise OutcomeUnknown(
+                f"{command.id} ended without a record{f': {befell(command)}' if command.cause else ''}",
+                hint="begin the checks again",
+                command=command.id,
+                cause=command.cause,
+            )
         return CheckRun(
             step=one.step.name,
             line=one.text,

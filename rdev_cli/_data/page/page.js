@@ -115,5 +115,9 @@
         renew()
       },
     })
-  } else if (main.dataset.live) follow(main.dataset.live, { event: renewSoon, reset: renewSoon })
+  } else if (main.dataset.live) follow(main.dataset.live, {
+    event: renewSoon,
+    reset: renewSoon,
+    complete: (told, finish) => { finish("It has ended."); renew() },
+  })
 }

@@ -14,7 +14,6 @@ from rdev_cli.domain.errors import Failed, NotFound, OutcomeUnknown, Unavailable
 from rdev_cli.domain.event import Event
 from rdev_cli.domain.output import whole as whole_text
 from rdev_cli.domain.page import Page
-from rdev_cli.domain.preview import Preview, PreviewState
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.session import LIVE
 from rdev_cli.domain.standing import Commit
@@ -24,9 +23,9 @@ from rdev_cli.faces.http.face import Routes, whole
 from rdev_cli.faces.http.feeds import View
 from rdev_cli.faces.http.metrics import Looped
 from rdev_cli.faces.http.rendering import Paged, printed, render, to
-from rdev_cli.faces.http.stream import EventStream, journal_, output
-from rdev_cli.faces.http.visits import PATH, Visits
-from rdev_cli.ops import commands, doctor, events, known, projects, receipts, sessions
+from rdev_cli.faces.http.sittings import PATH, Sittings
+from rdev_cli.faces.http.stream import EventStream, journal_, life, output
+from rdev_cli.ops import commands, doctor, events, known, previews, projects, receipts, sessions
 from rdev_cli.ports import World
 from rdev_cli.wiring.serving import Standing
 
@@ -143,12 +142,12 @@ def _project(world: World, request: Request) -> Response:
 def _session(world: World, request: Request) -> Response:
     seq, notes = events.last(world), Notes()
     found = sessions.show(world, whole(request.path_params["session"], "ses", "session"))
-    previews = world.store.some(Preview, of={"session": found.id, "state": PreviewState.OPEN.value})
+    opened = previews.list_(world, found.id)
     ran: Sequence[Command] = ()
     if world.grant.allows(Scope.PROJECTS_READ):
         ran = notes.tried(lambda: commands.list_(world, session=found.id, limit=FEW), _recorded(world, session=found.id)).items
     return render(
-        request, "session", session=found, live=found.state in LIVE, previews=previews, commands=ran, notes=notes, seq=seq
+        request, "session", session=found, live=found.state in LIVE, previews=opened, commands=ran, notes=notes, seq=seq
     )  # fmt: skip
 
 
@@ -198,7 +197,7 @@ def _the_command(world: World, request: Request) -> Command:
 
 
 def _following(world: World, request: Request, project: str, subject: str = "") -> EventStream:
-    """Return the stream of a project's history, as the visit lasts."""
+    """Return the stream of a project's history, as the sitting lasts."""
     return _lasting(request, journal_(world, request, View(frozenset({project}), subject), project, _after(request)))
 
 
@@ -208,6 +207,11 @@ def _everything(world: World, request: Request) -> Response:
 
 def _project_events(world: World, request: Request) -> Response:
     return _following(world, request, known.project(world, request.path_params["project"]).name)
+
+
+def _session_events(world: World, request: Request) -> Response:
+    found = sessions.show(world, whole(request.path_params["session"], "ses", "session"))
+    return _lasting(request, life(world, request, found, _after(request)))
 
 
 def _command_events(world: World, request: Request) -> Response:
@@ -224,9 +228,9 @@ def _after(request: Request) -> str | None:
 
 
 def _lasting(request: Request, stream: EventStream) -> EventStream:
-    visits: Visits = request.app.state.visits
-    visit = request.state.visit
-    stream.over = lambda: visits.over(visit)
+    sittings: Sittings = request.app.state.sittings
+    sitting = request.state.sitting
+    stream.over = lambda: sittings.over(sitting)
     return stream
 
 
@@ -252,6 +256,7 @@ def routes(standing: Callable[[], Sequence[Standing]], loops: Sequence[Looped]) 
         Paged(f"{PATH}/projects/{{project}}/events", _project_events, scope=reads),
         Paged(f"{PATH}/sessions", _sessions, scope=sees),
         Paged(f"{PATH}/sessions/{{session}}", _session, scope=sees),
+        Paged(f"{PATH}/sessions/{{session}}/events", _session_events, scope=sees),
         Paged(f"{PATH}/commands", _commands, scope=reads),
         Paged(f"{PATH}/commands/{{command}}", _command, scope=reads),
         Paged(f"{PATH}/commands/{{command}}/events", _command_events, scope=reads),

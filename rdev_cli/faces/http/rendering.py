@@ -23,7 +23,7 @@ from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.errors import Denied, RdevError
 from rdev_cli.domain.values import clean, coarse, sized, spoken
 from rdev_cli.faces.http.face import admit, request_id, status_of, told
-from rdev_cli.faces.http.visits import PATH, Visit, Visits
+from rdev_cli.faces.http.sittings import PATH, Sitting, Sittings
 from rdev_cli.ports import World
 
 Show = Callable[[World, Request], Response]
@@ -122,9 +122,9 @@ def static(name: str) -> Callable[[Request], Response]:
 def render(request: Request, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **facts: Any) -> Response:
     """Return a page, made of a template and facts."""
     services = request.app.state.services
-    now, visit = services.clock.now(), getattr(request.state, "visit", None)
+    now, sitting = services.clock.now(), getattr(request.state, "sitting", None)
     facts = {
-        "visit": visit, "may": _may(visit), "path": request.scope["path"], "now": now, "context": services.settings.context if visit else "",
+        "sitting": sitting, "may": _may(sitting), "path": request.scope["path"], "now": now, "context": services.settings.context if sitting else "",
         "ago": lambda moment: ago(moment, now), **facts,
     }  # fmt: skip
     text = _templates().get_template(f"{name}.html").render(facts)
@@ -132,10 +132,10 @@ def render(request: Request, name: str, *, status: int = 200, headers: Mapping[s
     return Response(text.encode("utf-8", "replace"), status, {**HEADERS, **(headers or {})}, "text/html; charset=utf-8")
 
 
-def _may(visit: Visit | None) -> Mapping[str, bool]:
+def _may(sitting: Sitting | None) -> Mapping[str, bool]:
     """Return which parts of the page whoever is here may see."""
     parts = {"projects": Scope.PROJECTS_READ, "sessions": Scope.SESSIONS_READ, "loops": Scope.AUDIT_READ, "doctor": Scope.ADMIN}
-    return {name: visit is not None and visit.grant.allows(scope) for name, scope in parts.items()}
+    return {name: sitting is not None and sitting.grant.allows(scope) for name, scope in parts.items()}
 
 
 def to(place: str, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -172,10 +172,10 @@ class Paged(Route):
             return sorry(request, e)
 
     def _admit(self, request: Request) -> None:
-        visits: Visits = request.app.state.visits
-        visit = visits.find(request, request.client.host if request.client else "")
-        request.state.visit = visit
-        admit(request, visit.grant, self.scope)
+        sittings: Sittings = request.app.state.sittings
+        sitting = sittings.find(request, request.client.host if request.client else "")
+        request.state.sitting = sitting
+        admit(request, sitting.grant, self.scope)
 
 
 def sorry(request: Request, error: RdevError) -> Response:

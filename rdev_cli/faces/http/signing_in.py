@@ -11,7 +11,7 @@ from starlette.routing import Route
 from rdev_cli.domain.errors import Denied, Invalid, RdevError
 from rdev_cli.faces.http.face import Routes, admit, public, status_of, told
 from rdev_cli.faces.http.rendering import FILES, SIGN_IN, render, sorry, static, to
-from rdev_cli.faces.http.visits import COOKIE, PATH, Visits
+from rdev_cli.faces.http.sittings import COOKIE, PATH, Sittings
 
 SIGN_OUT = f"{PATH}/logout"
 HOME = f"{PATH}/"
@@ -27,10 +27,10 @@ def _root(request: Request) -> Response:  # noqa: ARG001 -- an endpoint's shape
 
 
 def _form(request: Request) -> Response:
-    visits: Visits = request.app.state.visits
+    sittings: Sittings = request.app.state.sittings
     place = _place(request.query_params.get("to", ""))
     try:
-        visits.find(request, _address(request))
+        sittings.find(request, _address(request))
     except Denied:
         return _asked(request, place, words=_WHY.get(request.query_params.get("why", ""), ""))
     return to(place)
@@ -50,14 +50,14 @@ async def _enter(request: Request) -> Response:
 
 
 def _entered(request: Request, key: str, place: str) -> Response:
-    visits: Visits = request.app.state.visits
+    sittings: Sittings = request.app.state.sittings
     try:
-        token, grant = visits.enter(request.app.state.door, key, _address(request))
+        token, grant = sittings.enter(request.app.state.door, key, _address(request))
     except Denied as e:
         words = "That is no key that opens anything here." if e.code == "UNAUTHORIZED" else f"{e.message[:1].upper()}{e.message[1:]}."
         return _asked(request, place, words=words, status=status_of(e))
     admit(request, grant, None)
-    visits.leave(request)  # whoever signs in again has one visit
+    sittings.leave(request)  # whoever signs in again has one sitting
     # the browser says itself whether it came by https, also where a proxy ends TLS
     secure = "; Secure" if request.headers["origin"].startswith("https:") else ""
     return to(place, headers={"set-cookie": f"{COOKIE}={token}; Path={PATH}; HttpOnly; SameSite=Strict{secure}"})
@@ -68,8 +68,8 @@ def _leave(request: Request) -> Response:
         _own(request)
     except Denied as e:
         return sorry(request, e)
-    visits: Visits = request.app.state.visits
-    visits.leave(request)
+    sittings: Sittings = request.app.state.sittings
+    sittings.leave(request)
     return to(SIGN_IN, headers={"set-cookie": f"{COOKIE}=; Path={PATH}; Max-Age=0; HttpOnly; SameSite=Strict"})
 
 

@@ -18,12 +18,13 @@ from rdev_cli.domain.access import Grant
 from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError, Unavailable
+from rdev_cli.domain.session import Session
 from rdev_cli.domain.values import shown
-from rdev_cli.faces.http.face import Guarded, Routes, serves
-from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Output, Position, Source, View, following, reached, reset, text
+from rdev_cli.faces.http.face import Guarded, Routes, serves, whole
+from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Life, Output, Position, Source, View, following, reached, reset, text
 from rdev_cli.faces.http.frames import frame, retry, told, trouble
 from rdev_cli.faces.http.wire import bounded
-from rdev_cli.ops import commands, events, jobs, keys, known
+from rdev_cli.ops import commands, events, jobs, keys, known, sessions
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import Stop
 from rdev_cli.wiring.log import log
@@ -382,6 +383,18 @@ def operation_(world: World, request: Request, operation: str, after: _After = N
     all_ = streams(request.app)
     place = Place({"project": job.project, "stream_id": job.id}, last_event_id or after, 1, newest=True)
     return EventStream(all_, job.id, lambda: Done(all_.services, job), world, EVERYTHING, place)
+
+
+@_streams("/sessions/{session}/events", sessions.events, "stream")
+def session_(world: World, request: Request, session: str, after: _After = None, last_event_id: _Last = None) -> Any:
+    return life(world, request, known.session(world, whole(session, "ses", "session"), whole=True), last_event_id or after)
+
+
+def life(world: World, request: Request, session: Session, given: str | None) -> EventStream:
+    """Return the stream of what happens to a session and in it, from a position on."""
+    all_ = streams(request.app)
+    place = Place({"project": session.project, "stream_id": session.id}, given, 1, newest=False)
+    return EventStream(all_, session.id, lambda: Life(all_.services, session), world, EVERYTHING, place)
 
 
 def journal_(world: World, request: Request, view: View, project: str, given: str | None) -> EventStream:
