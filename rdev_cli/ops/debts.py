@@ -163,11 +163,10 @@ def checks(world: World) -> Sequence[Check]:
         )
         for debt in late
     ]
-    live = f"{len(all_) - len(late)} credentials of checkouts count, {len(late)} past their end"
+    live = f"{len(all_) - len(late)} in force, {len(late)} past their end"
     return [*found, Check(name="checkout.credentials", verdict=Verdict.OK, found=live)] if all_ else []
 
 
 def _hint(world: World, debt: Debt) -> str:
     known = world.store.find(Checkout, debt.reason) is not None
     return f"rdev checkout cancel {debt.reason} tries again now" if known else "rdev serve takes it away, and so does: rdev gc --apply"
-

@@ -49,11 +49,15 @@ def start(
     branch: Annotated[
         str | None,
         typer.Argument(
-            metavar="[BRANCH]", help="Where the work starts, and shall go back to; the project's branch, by default.",
-            show_default=False, callback=checked(branch_rule),
+            metavar="[BRANCH]",
+            help="Where the work starts, and shall go back to; the project's branch, by default.",
+            show_default=False,
+            callback=checked(branch_rule),
         ),
     ] = None,
-    dir_: Annotated[str | None, typer.Option("--dir", metavar="DIR", help="The folder to clone into, a new one; ./PROJECT by default.")] = None,
+    dir_: Annotated[
+        str | None, typer.Option("--dir", metavar="DIR", help="The folder to clone into, a new one; ./PROJECT by default.")
+    ] = None,
     for_: For = f"{LASTS // 3600}h",
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -107,6 +111,6 @@ def cancel(ctx: typer.Context, checkout: Whole, yes: Annotated[bool, typer.Optio
     here.standing = f"its credential may count still: rdev checkout cancel {found.id} goes on"
     gone = checkouts.cancel(world, found.id)
     if here.human:
-        say(f"{gone.id} is {gone.state.value.replace('_', ' ')}; what was pushed stays on {gone.branch}")
+        say(f"{gone.id} is {gone.state.value.replace('_', ' ')}, and its credential counts no more; every folder stays as it is")
     else:
         show(ctx, gone)
