@@ -173,6 +173,10 @@ class Config:
     def default_agent(self) -> str:
         return str(self._get("agent", "claude")[0])
 
+    def pool_size(self) -> int | None:
+        found: int | None = self._get("pool", None)[0]
+        return found
+
     # the port
 
     def contexts(self) -> Sequence[Context]:
@@ -209,7 +213,7 @@ class Config:
             shape = Shape(image="")
             usual = {"pull_policy": shape.pull_policy, "egress": shape.egress, "cpu": shape.cpu, "memory": shape.memory}
             own = tuple((key, usual.get(key, self.of_cluster(key) if key in BOOLEANS else "")) for key in CLUSTER)
-        for key, default in (("runtime", self.runtime), *own, ("agent", "claude"), ("agents", {}), ("vault", "auto")):
+        for key, default in (("runtime", self.runtime), *own, ("agent", "claude"), ("agents", {}), ("vault", "auto"), ("pool", "")):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
         for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):
