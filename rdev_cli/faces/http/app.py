@@ -17,6 +17,7 @@ from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.faces.http import (
     agents,
+    checkins,
     commands,
     contexts,
     credentials,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
 ROUTES: tuple[Routes, ...] = (
-    projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
+    projects.routes, checkins.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
     upkeep.routes, stream.routes, keys.routes, document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
