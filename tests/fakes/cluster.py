@@ -188,7 +188,7 @@ class MemoryCluster:
             return
         run.outcome, pod = Outcome(code=code, ending=ending), run.pod
         if code == 0 and run.launch.commit and pod.new:
-            files = [*(pod.commits[pod.head]["files"] if pod.head else ()), *pod.new]
+            files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
             pod.head, pod.new = commit(pod.commits, pod.head, run.launch.commit, files), []
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
