@@ -87,7 +87,9 @@ def _source(world: World, spec: CheckinSpec) -> _Source:
     if spec.session:
         session = known.session(world, spec.session)
         if session.purpose is not Purpose.WORK:
-            raise Conflict(f"{session.id} is one of rdev's own, for checks", hint="rdev session list shows the ones there are", code="CHECKS_ONLY")
+            raise Conflict(
+                f"{session.id} is one of rdev's own, for checks", hint="rdev session list shows the ones there are", code="CHECKS_ONLY"
+            )
         project = known.project(world, session.project)
         return _Source(
             project, session.branch, project.branch, session.base, rooted=session.branch == f"rdev/{session.id}", session=session
@@ -136,7 +138,9 @@ class _Checkin:
         if not head:
             raise NotFound(
                 f"{source.branch} is not in the repository of {source.project.name} any more",
-                hint=f"in its clone, again: rdev checkin {source.id}" if source.checkout else f"rdev session list --project {source.project.name}",
+                hint=f"in its clone, again: rdev checkin {source.id}"
+                if source.checkout
+                else f"rdev session list --project {source.project.name}",
                 code="BRANCH_GONE",
                 branch=source.branch,
             )
@@ -218,7 +222,10 @@ class _Checkin:
             )
         if checkout.state is CheckoutState.CANCELLED:
             raise Conflict(
-                f"{checkout.id} was cancelled", hint=f"rdev checkout start {checkout.project} begins another", code="ENDED", checkout=checkout.id
+                f"{checkout.id} was cancelled",
+                hint=f"rdev checkout start {checkout.project} begins another",
+                code="ENDED",
+                checkout=checkout.id,
             )
 
     def _from_session(self, session: Session) -> str:
@@ -316,7 +323,11 @@ class _Checkin:
             title = commit.subject if commit and commit.subject else f"Check in {source.id}"
         what = "session" if source.session else "checkout"
         pull = world.forge.open_pull(
-            source.project, head=source.branch, base=source.target, title=title[:200], body=f"{self.spec.message.strip()}\n\nrdev {what} {source.id}".strip()
+            source.project,
+            head=source.branch,
+            base=source.target,
+            title=title[:200],
+            body=f"{self.spec.message.strip()}\n\nrdev {what} {source.id}".strip(),
         )
         self._note("opened", pull=pull.number, url=pull.url, commit=head, branch=source.branch, target=source.target)
         self.tell(f"opened pull request {pull.number}{f': {pull.url}' if pull.url else ''}")
@@ -384,7 +395,11 @@ class _Checkin:
     def _passed_before(self, head: str) -> Receipt | None:
         """Return the newest receipt of this commit."""
         source = self.source
-        of = {"commit": head, "session": source.session.id if source.session else "", "checkout": source.checkout.id if source.checkout else ""}
+        of = {
+            "commit": head,
+            "session": source.session.id if source.session else "",
+            "checkout": source.checkout.id if source.checkout else "",
+        }
         found = self.world.store.some(Receipt, project=source.project.name, of=of, limit=1)
         return found[0] if found else None
 
@@ -438,9 +453,7 @@ def _summary(receipt: Receipt) -> str:
 
 
 def _no_message(id: str) -> Invalid:
-    return Invalid(
-        "a commit of what is staged needs a message", hint=f'rdev checkin {id} -m "what was changed, and why"', field="message"
-    )
+    return Invalid("a commit of what is staged needs a message", hint=f'rdev checkin {id} -m "what was changed, and why"', field="message")
 
 
 def _dirty(id: str, paths: tuple[str, ...], count: int, why: str, then: str) -> Conflict:

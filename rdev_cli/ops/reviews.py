@@ -59,9 +59,7 @@ class _Opinion:
     command: Command | None = None
 
 
-def review(
-    world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None = None
-) -> Review:
+def review(world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None = None) -> Review:
     """Review the change from `base` to `commit`, which shall go onto the commit `target`.
 
     Nothing of it runs anywhere but in pods that were made for it. A check that fails, an agent's error and an answer of an agent that
@@ -130,9 +128,7 @@ def _altered(world: World, project: Project, steps: Sequence[Any], target: str) 
     )
 
 
-def _ask(
-    world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None
-) -> _Opinion:
+def _ask(world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None) -> _Opinion:
     name = agents.usual(world, project)
     asked = world.forge.read(project, target, COMMAND)
     words = _FRONT.sub("", (asked or b"").decode(errors="replace").replace("\r\n", "\n")).strip()
@@ -142,18 +138,26 @@ def _ask(
     if tell is not None:
         tell(f"{name} reviews the change in a clean pod")
     changes = world.forge.changes(project, base, commit, most=PATCH)
-    cut = (_said(Severity.NOTE, f"the patch is larger than {PATCH >> 10} KiB; {name} was given its beginning", source="agent"),) if changes.cut else ()
+    cut = (
+        (_said(Severity.NOTE, f"the patch is larger than {PATCH >> 10} KiB; {name} was given its beginning", source="agent"),)
+        if changes.cut
+        else ()
+    )
     command: Command | None = None
     place = sessions.start(world, SessionSpec(project=project.name, purpose=Purpose.CHECKS, commit=commit))
     try:
         world.cluster.run(known.ready(world, place.id), ("sh", "-c", _BARE))
-        spec = AgentSpec(project=place.id, prompt=_prompt(words, changes, base, commit), agent=name, tools=TOOLS, timeout_seconds=LIMIT, commit=False)
+        spec = AgentSpec(
+            project=place.id, prompt=_prompt(words, changes, base, commit), agent=name, tools=TOOLS, timeout_seconds=LIMIT, commit=False
+        )
         command = _followed(world, agents.run(world, spec).command)
         agents.verdict(world, command)
     except RdevError as e:
         if isinstance(e, Cancelled) and world.stop.is_set():
             raise
-        return _Opinion((*cut, _said(Severity.WARNING, f"{name} could not review this: {e.message}", source="agent")), sound=False, command=command)
+        return _Opinion(
+            (*cut, _said(Severity.WARNING, f"{name} could not review this: {e.message}", source="agent")), sound=False, command=command
+        )
     finally:
         sessions.end(world, place.id, reason="ended")
     return _read(name, command, cut)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 app = noun("")
 
 Message = Annotated[
-    str, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit of what is staged; its first line is the pull request's title.")
+    str,
+    typer.Option("--message", "-m", metavar="TEXT", help="Of the commit of what is staged; its first line is the pull request's title."),
 ]
 Merge = Annotated[bool, typer.Option("--merge", help="Merge it, once its review has passed.")]
-Wait = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process works on it (30s).")]
+Wait = Annotated[
+    str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process works on it (30s).")
+]
 
 
 @does(

@@ -32,7 +32,10 @@ TREE: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
-    "checkin": ("checkin", "Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for."),
+    "checkin": (
+        "checkin",
+        "Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for.",
+    ),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "webhook": ("webhooks", "Webhooks: endpoints elsewhere that are told what happens."),
     "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
