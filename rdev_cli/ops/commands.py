@@ -101,6 +101,8 @@ def start(
             tx.put_command(command)
             if before is None or before.state is CommandState.PENDING:
                 tx.append("command.started", command.id, _facts(command))
+            if command.session_id:
+                known.touched(tx, command.session_id, world.clock.now())
     except Conflict as e:
         if e.code != "BUSY":
             raise
@@ -184,7 +186,7 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
         kept = world.cluster.pod_present(project)  # then its work tree outlived it
         if not kept:
             workspaces.bring_in(world, project, fresh=True)
-    return (f"the pod of {project.name} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
+    return (f"the pod of {project.target} was gone; it was made again {'over its work tree' if kept else 'from the repository'}",)
 
 
 @operation("command.attach", Scope.PROJECTS_READ)

@@ -135,6 +135,15 @@ def standing(world: World, grant: Grant) -> Key | None:
     return _stands(world.store.find_key(grant.key), world.clock.now()) if grant.key else None
 
 
+def stands(world: World, id: str) -> bool:
+    """Say whether a key is there and was neither revoked nor has expired."""
+    try:
+        _stands(world.store.find_key(id), world.clock.now())
+    except Denied:
+        return False
+    return True
+
+
 def _stands(key: Key | None, now: datetime) -> Key:
     if key is None or key.revoked_at is not None:
         raise Denied("this key was revoked", hint="whoever owns the server makes another: rdev key create", code="KEY_REVOKED")

@@ -82,6 +82,10 @@ class Cluster(Protocol):
         """Return the commit that the pod was marked with, empty if nobody knows. Cheap: asked before every command."""
         ...
 
+    def pod_kept(self, project: Project) -> bool:
+        """Say whether a pod that is missing would find its filled work tree again, if it were made anew; Conflict if that is another's."""
+        ...
+
     def sweep(self, project: Project) -> None:
         """End and remove what rdev's own short commands left when it was killed; the caller holds the project or its work tree."""
         ...

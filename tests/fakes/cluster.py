@@ -13,7 +13,7 @@ from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
 from rdev_cli.domain.resource import POD, Inventory, Owned
-from rdev_cli.ops import workspaces
+from rdev_cli.ops import keeping, workspaces
 from rdev_cli.ports.cluster import Ran, Spool, Started
 from tests.fakes.forge import Commits, commit, history, pack
 from tests.fakes.trouble import Trouble
@@ -28,6 +28,7 @@ class Pod:
     had: str = ""
     start: str = ""  # where the head was when the last run began
     marked: str | None = None  # the commit of the forge that it had last, None until its work tree is filled
+    keep: str = ""  # the commit that holds all that is here
     commits: Commits = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     uid: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -102,6 +103,9 @@ class MemoryCluster:
     def pod_present(self, project: Project) -> bool:
         found = self._own(project)
         return found is not None and found.marked is not None
+
+    def pod_kept(self, project: Project) -> bool:
+        return self.pod_present(project)
 
     def pod_commit(self, project: Project) -> str:
         found = self._own(project)
@@ -188,8 +192,12 @@ class MemoryCluster:
             return
         run.outcome, pod = Outcome(code=code, ending=ending), run.pod
         if code == 0 and run.launch.commit and pod.new:
-            files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
-            pod.head, pod.new = commit(pod.commits, pod.head, run.launch.commit, files), []
+            pod.head, pod.new = self._commit(pod, run.launch.commit), []
+
+    @staticmethod
+    def _commit(pod: Pod, subject: str) -> str:
+        files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
+        return commit(pod.commits, pod.head, subject, files)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
         with self.trouble.around("advance"):
@@ -215,7 +223,12 @@ class MemoryCluster:
                 holds = "in" if pod.head and pod.had in history(pod.commits, pod.head) else ""
                 stdout.write(f"{pod.head}\n{pod.had}\n{pod.start}\n{holds}\n".encode())
             elif text == workspaces._OUT:
-                stdout.write(pack(pod.commits, pod.head))
+                stdout.write(pack(pod.commits, pod.keep if argv[5] == "refs/rdev/keep" else pod.head))
+            elif text == keeping._KEEP:
+                pod.keep = self._commit(pod, "Keep what was not checked in") if pod.new else pod.head
+                stdout.write(f"{pod.keep}\n".encode())
+            elif text == keeping._LOOK:
+                stdout.write(f"{pod.head}\n".encode() + b"".join(b"?? " + name.encode() + b"\0" for name in pod.new))
             else:
                 assert text == workspaces._IN, "the twin knows rdev's own texts only"
                 given = json.loads(stdin.read())

@@ -117,6 +117,10 @@ class KubernetesCluster:
         found = self._find(self.pods, project)
         return found is not None and states.alive(found) and found["status"].get("phase") == "Running" and MARK in _notes(found)
 
+    def pod_kept(self, project: Project) -> bool:
+        found = self._find(self.claims, project)
+        return found is not None and MARK in _notes(found)
+
     def pod_commit(self, project: Project) -> str:
         found = self._seen.get(project.pod) or self._find(self.pods, project)
         return _notes(found).get(MARK, "") if found is not None else ""

@@ -110,6 +110,9 @@ class LocalCluster:
     def pod_present(self, project: Project) -> bool:
         return self._mark(project) is not None
 
+    def pod_kept(self, project: Project) -> bool:
+        return self.pod_present(project)  # the folder is pod and work tree in one
+
     def pod_commit(self, project: Project) -> str:
         return str((self._mark(project) or {}).get("commit", ""))
 
