@@ -253,7 +253,9 @@ class _Checkin:
                 sessions.commit_staged(world, place, self.spec.message, world.actor)
             elif found.dirty:
                 raise _dirty(session.id, found.dirty, found.dirty_count, "files are changed and not staged", "add --all")
-            head, _, _ = workspaces.sync(world, place, gate=self._gate)
+            head, _, where = workspaces.sync(world, place, gate=self._look)
+        if where is not None and where.rescued:
+            raise workspaces.rescued(where.branch)
         return head
 
     # what the change is
@@ -373,12 +375,15 @@ class _Checkin:
         return merged
 
     def _way_out(self, error: Conflict) -> str:
-        source = self.source
+        """Return what to type about a merge that does not go through; a session gets the target's commit, so that it can be merged there."""
+        world, source = self.world, self.source
         if error.code != "MERGE_CONFLICT":
             return error.hint
         if source.session is not None:
-            into = f"rdev git {source.id} -- merge origin/{source.target}"
-            return f"bring {source.target} in, mend both sides' files, commit, and again: {into}"
+            newest = world.forge.find_branch(source.project, source.target)
+            workspaces.set_beside(world, sessions.place(world, source.session), source.project, newest)
+            into = f"rdev git {source.id} -- -c user.name=NAME -c user.email=MAIL merge refs/rdev/target"
+            return f"merge {source.target} in the session, mend the files, add and commit them, then again: {into}"
         return f"git fetch && git merge origin/{source.target}, mend the files, commit, and again: rdev checkin --merge"
 
     # the end
@@ -444,8 +449,7 @@ def _became(pull: Pull | None, head: str) -> str:
 def _summary(receipt: Receipt) -> str:
     """Return what people read of a review under its pull request."""
     lines = [f"Review of {receipt.commit[:12]}: {receipt.verdict.value} (receipt {receipt.id})", ""]
-    for ran in receipt.checks:
-        lines.append(f"* {ran.step}: `{shown(ran.line, most=200)}`: {ran.reason or ran.exit_code}")
+    lines += [f"* {ran.step}: `{shown(ran.line, most=200)}`: {ran.reason or ran.exit_code}" for ran in receipt.checks]
     for one in receipt.findings:
         where = f" {shown(one.file)}{f':{one.line}' if one.line else ''}" if one.file else ""
         lines.append(f"* {one.severity.value} ({one.source}){where}: {shown(one.message, most=500)}")

@@ -215,7 +215,7 @@ def findings(answer: str) -> tuple[Finding, ...]:
         raise ValueError("its block is not JSON") from e
     listed = document.get("findings") if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        raise ValueError("its block has no list of findings")
+        raise ValueError("its block has no list of findings")  # noqa: TRY004 -- foreign text, not a caller's mistake
     if len(listed) > FINDINGS:
         raise ValueError(f"it has more than {FINDINGS} findings")
     return tuple(_finding(number, one) for number, one in enumerate(listed, 1))
@@ -223,7 +223,7 @@ def findings(answer: str) -> tuple[Finding, ...]:
 
 def _finding(number: int, given: object) -> Finding:
     if not isinstance(given, dict):
-        raise ValueError(f"finding {number} is no object")
+        raise ValueError(f"finding {number} is no object")  # noqa: TRY004 -- as above
     severity, message, file, line = (given.get(key) for key in ("severity", "message", "file", "line"))
     if severity not in [one.value for one in Severity]:
         raise ValueError(f"finding {number} has no severity of error, warning or note")
