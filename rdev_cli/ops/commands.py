@@ -175,8 +175,13 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
     """Make a pod that is missing again, from the repository; return words about it for people."""
     if world.cluster.pod_present(project):
         return ()
-    from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- the rare case
+    from rdev_cli.domain.session import Purpose, Session  # noqa: PLC0415 -- the rare case
+    from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- likewise
 
+    its = world.store.find(Session, project.session_id) if project.session_id else None
+    if its is not None and its.purpose is Purpose.CHECKS:
+        # made again it would hold nothing of what ran in it before
+        raise Unavailable(f"the pod of the checks {its.id} is gone", hint="begin them again", code="POD_GONE", session=its.id)
     with lease(world, f"session:{project.session_id}" if project.session_id else f"project:{project.name}"):
         with world.store.transaction() as tx:
             known.still(tx, project)

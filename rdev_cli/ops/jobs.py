@@ -18,7 +18,7 @@ from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevE
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import agents, checkins, commands, contexts, gc, keys, known, projects, settling
+from rdev_cli.ops import agents, checkins, ci, commands, contexts, gc, keys, known, projects, receipts, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ def _collect(world: World, request: Mapping[str, Any]) -> Any:
     return gc.collect(world, request.get("reviewed", ()), allow=request.get("allow", 0))
 
 
+def _piped(world: World, request: Mapping[str, Any]) -> Any:
+    return ci.run(world, request["project"], branch=request["branch"], commit=request["commit"], limit_seconds=request["timeout_seconds"])
+
+
 _WAYS: Mapping[str, _Way] = {
     "project.create": _Way(project=lambda _, r: project_spec(r).name, do=lambda w, r: projects.create(w, project_spec(r))),
     "project.sync": _Way(project=_named, do=lambda w, r: projects.sync(w, r["project"])),
@@ -132,6 +136,11 @@ _WAYS: Mapping[str, _Way] = {
         project=lambda w, r: projects.plan_adopt(w, r["project"]).project, do=lambda w, r: projects.adopt(w, r["project"]), over=_adopted
     ),
     "checkin.run": _Way(project=_checked_in, do=lambda w, r: checkins.run(w, checkin_spec(r))),
+    "ci.run": _Way(project=lambda w, r: ci.planned(w, r["project"], branch=r["branch"], commit=r["commit"])[0].name, do=_piped),
+    "receipt.replay": _Way(
+        project=lambda w, r: known.receipt(w, r["receipt"]).project,
+        do=lambda w, r: receipts.replay(w, r["receipt"], limit_seconds=r["timeout_seconds"]),
+    ),
     "gc.collect": _Way(project=lambda *_: "", do=_collect),
     "context.test": _Way(project=lambda *_: "", do=lambda w, _: contexts.prove(w)),
 }

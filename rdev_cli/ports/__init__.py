@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
     from rdev_cli.ports.vault import Vaults
@@ -97,6 +98,8 @@ class World(Protocol):
     @property
     def hooks(self) -> Hooks: ...
     @property
+    def signing(self) -> Signing: ...
+    @property
     def clock(self) -> Clock: ...
     @property
     def stop(self) -> Stop: ...
@@ -125,6 +128,10 @@ class World(Protocol):
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
+        ...
+
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        """Return the plain data of YAML that others wrote, every value as text; Invalid, with line and column, for anything but plain data."""
         ...
 
     @property

@@ -82,6 +82,10 @@ class Cluster(Protocol):
         """Return the commit that the pod was marked with, empty if nobody knows. Cheap: asked before every command."""
         ...
 
+    def image(self, project: Project) -> str:
+        """Return what the project's pod was made of: an image with its digest, or `local` where programs are this machine's; empty if it is gone."""
+        ...
+
     def pod_kept(self, project: Project) -> bool:
         """Say whether a pod that is missing would find its filled work tree again, if it were made anew; Conflict if that is another's."""
         ...

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.timing import Clock
     from rdev_cli.ports.vault import Vaults
 
@@ -278,6 +279,18 @@ class Services:
         from rdev_cli.adapters.webhooks.way import HookWay
 
         return HookWay(self._environ, vaults=self.vaults)
+
+    @shared
+    def signing(self) -> "Signing":
+        """What signs receipts."""
+        from rdev_cli.adapters.signing import Ed25519Signing
+
+        return Ed25519Signing()
+
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        from rdev_cli.adapters.shared import safe_yaml
+
+        return safe_yaml.load(text, where, texts=True)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

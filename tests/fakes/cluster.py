@@ -111,6 +111,9 @@ class MemoryCluster:
         found = self._own(project)
         return (found.marked if found else None) or ""
 
+    def image(self, project: Project) -> str:
+        return "memory" if self.pod_present(project) else ""
+
     def sweep(self, project: Project) -> None:
         pass
 

@@ -125,6 +125,10 @@ class KubernetesCluster:
         found = self._seen.get(project.pod) or self._find(self.pods, project)
         return _notes(found).get(MARK, "") if found is not None else ""
 
+    def image(self, project: Project) -> str:
+        found = self._find(self.pods, project)
+        return states.image(found) if found is not None else ""
+
     def mark_pod(self, project: Project, commit: str) -> None:
         if project.pod in self._seen and _notes(self._seen[project.pod]).get(MARK) == commit:
             return

@@ -116,6 +116,9 @@ class LocalCluster:
     def pod_commit(self, project: Project) -> str:
         return str((self._mark(project) or {}).get("commit", ""))
 
+    def image(self, project: Project) -> str:
+        return "local" if self.pod_present(project) else ""
+
     def mark_pod(self, project: Project, commit: str) -> None:
         mark = {**ownership(project, self._installation), "commit": commit}
         if self._mark(project) != mark:

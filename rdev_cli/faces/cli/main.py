@@ -27,6 +27,8 @@ TREE: dict[str, tuple[str, str]] = {
     "git": ("git", "Run git in a project's work tree, in its pod."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
+    "ci": ("ci", "Pipelines: the steps of .woodpecker.yml, run in a clean pod."),
+    "receipt": ("receipts", "Receipts: what was checked on which tree, signed; held against what is there, and run again."),
     "cp": ("files", "Copy files and folders out of a project's pod, or into it."),
     "ps": ("ps", "List the commands that run."),
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),

@@ -17,7 +17,7 @@ def handle(value: Any) -> str:
         return str(value.id)  # several may have one name
     if type(value).__name__ == "Checkin":
         return str(value.receipt or value.session or value.checkout)
-    for field in ("name", "id", "seq", "agent", "through", "shell"):
+    for field in ("name", "id", "seq", "agent", "receipt", "through", "shell"):
         if hasattr(value, field):
             return str(getattr(value, field))
     return str(value.project if isinstance(value.project, str) else value.project.name)

@@ -83,7 +83,8 @@ def _facts(pairs: Pairs, columns: int = 0) -> str:
 
 def card(value: Any, columns: int = 0) -> str:
     """Return one thing as facts, a line each, wrapped at words to `columns` (0: not); what has several values has as many lines."""
-    own = _CARDS.get(type(value).__name__)
+    kind = type(value).__name__
+    own = _CARDS.get(kind) or (_elsewhere(kind).CARDS[kind] if kind in _ELSEWHERE else None)
     if own is not None:
         return _facts(own(value), columns)
     pairs: list[tuple[str, str]] = []
@@ -229,6 +230,16 @@ _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
     "Key": _key, "Checkin": outcomes.checkin,
 }  # fmt: skip
+
+
+# kinds with tables in a module of their own, which whoever is shown other things need not load
+_ELSEWHERE = {"Receipt": "review_tables", "Replay": "review_tables"}
+
+
+def _elsewhere(kind: str) -> Any:
+    import importlib  # noqa: PLC0415 -- only for these
+
+    return importlib.import_module(f"rdev_cli.faces.cli.{_ELSEWHERE[kind]}")
 
 
 def _line(argv: Sequence[str]) -> str:
@@ -396,6 +407,8 @@ def rows(values: Sequence[Any], *, wide: bool, head: bool = True, columns: int =
     """Return many things as a table, fit for `columns` (0: any) unless it is a wide one; a page that goes on under another has no head."""
     if not values:
         return ""
-    kinds = [(name, get) for name, only_wide, get in _COLUMNS[type(values[0]).__name__] if wide or not only_wide]
+    kind = type(values[0]).__name__
+    columns_of = _COLUMNS[kind] if kind in _COLUMNS else _elsewhere(kind).COLUMNS[kind]
+    kinds = [(name, get) for name, only_wide, get in columns_of if wide or not only_wide]
     cells = [tuple(get(one) if wide or name not in _MOST else _short(get(one), _MOST[name]) for name, get in kinds) for one in values]
     return table(tuple(name for name, _ in kinds), cells, 0 if wide else columns, goes_on=not head)

@@ -18,6 +18,7 @@ from rdev_cli.domain.errors import RdevError
 from rdev_cli.faces.http import (
     agents,
     checkins,
+    ci,
     commands,
     contexts,
     credentials,
@@ -26,6 +27,7 @@ from rdev_cli.faces.http import (
     keys,
     operations,
     projects,
+    receipts,
     stream,
     upkeep,
     webhooks,
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
 ROUTES: tuple[Routes, ...] = (
-    projects.routes, checkins.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
-    upkeep.routes, stream.routes, keys.routes, document.routes,
+    projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
+    upkeep.routes, checkins.routes, ci.routes, receipts.routes, stream.routes, keys.routes, document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {
