@@ -205,28 +205,18 @@ class _Checkin:
             return self._from_session(source.session)
         if source.session is not None and source.session.reason != "checked_in":
             known.ready(world, source.session.id)  # which says why not
-        if source.checkout is not None:
-            self._open_still(source.checkout)
-            if self.folder and source.checkout.state is CheckoutState.ACTIVE:
-                return checkouts.publish(world, source.checkout, self.folder, self.spec.message, gate=self._look)
+        if source.checkout is not None and source.checkout.state is not CheckoutState.CHECKED_IN:
+            if checkouts.now_ended(world, source.checkout):
+                raise checkouts.over(source.checkout)
+            if self.folder:
+                return self._from_folder(source.checkout)
         return world.forge.find_branch(source.project, source.branch)
 
-    def _open_still(self, checkout: Checkout) -> None:
-        late = checkout.state is CheckoutState.ACTIVE and checkout.expires_at <= self.world.clock.now()
-        if late or checkout.state is CheckoutState.EXPIRED:
-            raise Conflict(
-                f"the time of {checkout.id} is over",
-                hint=f"rdev checkout start {checkout.project} begins another; what was pushed is on {checkout.branch}",
-                code="CHECKOUT_EXPIRED",
-                checkout=checkout.id,
-            )
-        if checkout.state is CheckoutState.CANCELLED:
-            raise Conflict(
-                f"{checkout.id} was cancelled",
-                hint=f"rdev checkout start {checkout.project} begins another",
-                code="ENDED",
-                checkout=checkout.id,
-            )
+    def _from_folder(self, checkout: Checkout) -> str:
+        world = self.world
+        head = checkouts.commit(world, checkout, self.folder, self.spec.message)
+        self._look(world.copies.blobs_added(world.copies.look(self.folder), checkout.base, head))
+        return checkouts.publish(world, checkout, self.folder, self.spec.message)
 
     def _from_session(self, session: Session) -> str:
         world, source = self.world, self.source
@@ -248,9 +238,7 @@ class _Checkin:
             if found.unmerged:
                 raise _dirty(session.id, found.unmerged, len(found.unmerged), "a merge is not finished", "add FILE")
             if found.staged:
-                if not self.spec.message.strip():
-                    raise _no_message(session.id)
-                sessions.commit_staged(world, place, self.spec.message, world.actor)
+                sessions.commit_staged(world, place, self.spec.message.strip() or f"Work of {session.id}", world.actor)
             elif found.dirty:
                 raise _dirty(session.id, found.dirty, found.dirty_count, "files are changed and not staged", "add --all")
             head, _, where = workspaces.sync(world, place, gate=self._look)
@@ -348,15 +336,16 @@ class _Checkin:
         if (found := self._passed(head)) is not None:
             self.tell(f"this commit has passed its review: {found.id}")
             return found
-        said = reviews.review(world, source.project, base=self.base, commit=head, target=self.target, tell=self.tell)
-        said = replace(said, findings=(*self.notes, *said.findings))
+        said = reviews.review(world, source.project, base=self.base, commit=head, target=self.target, tell=self.tell, audience=self.audience)
         world.stop.check(f"the check-in of {source.id}")
         receipt = receipts.write(
-            world, source.project, said, session=source.session.id if source.session else "", checkout=source.checkout.id if source.checkout else "",
-            branch=source.branch, target=source.target, base=self.base,
-            diff_sha256=world.forge.changes(source.project, self.base, head, most=0).patch_sha256,
+            world, source.project, id=self.receipt_id(head), session=source.session.id if source.session else "",
+            checkout=source.checkout.id if source.checkout else "", branch=source.branch, target=source.target, base=self.base, commit=head,
+            tree=said.checked.tree, diff_sha256=world.forge.changes(source.project, self.base, head, most=0).patch_sha256,
+            image=said.checked.image, verdict=said.verdict, checks=said.checked.runs, findings=(*self.notes, *said.findings),
+            agent=said.agent, model=said.model, input_tokens=said.input_tokens, output_tokens=said.output_tokens,
         )  # fmt: skip
-        counts = {one.value: sum(each.severity is one for each in said.findings) for one in Severity}
+        counts = {one.value: sum(each.severity is one for each in receipt.findings) for one in Severity}
         self._note("reviewed", pull=pull.number, commit=head, receipt=receipt.id, verdict=said.verdict.value, findings=counts)
         world.forge.comment(source.project, pull.number, _summary(receipt))
         return receipt
@@ -454,10 +443,6 @@ def _summary(receipt: Receipt) -> str:
         where = f" {shown(one.file)}{f':{one.line}' if one.line else ''}" if one.file else ""
         lines.append(f"* {one.severity.value} ({one.source}){where}: {shown(one.message, most=500)}")
     return "\n".join(lines)
-
-
-def _no_message(id: str) -> Invalid:
-    return Invalid("a commit of what is staged needs a message", hint=f'rdev checkin {id} -m "what was changed, and why"', field="message")
 
 
 def _dirty(id: str, paths: tuple[str, ...], count: int, why: str, then: str) -> Conflict:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, stamp, to_json
 from rdev_cli.domain.values import sized, spoken
-from rdev_cli.faces.cli import outcomes
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
@@ -228,7 +227,7 @@ def _copied(value: Copied) -> Pairs:
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
     "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
-    "Key": _key, "Checkin": outcomes.checkin,
+    "Key": _key,
 }  # fmt: skip
 
 
