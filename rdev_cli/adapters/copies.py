@@ -52,7 +52,11 @@ class GitCopies:
         if any(ord(c) < 32 for c in folder) or not folder:
             raise Invalid(f"'{shown(folder)}' is no folder", hint="--dir DIR names a new one", field="dir")
         if not top.parent.is_dir():
-            raise NotFound(f"there is no folder {shown(str(top.parent), most=200)}", hint="make it first, or name another: --dir DIR", dir=str(top.parent))
+            raise NotFound(
+                f"there is no folder {shown(str(top.parent), most=200)}",
+                hint="make it first, or name another: --dir DIR",
+                dir=str(top.parent),
+            )
         try:
             with suppress(FileExistsError):
                 os.mkdir(top)
@@ -82,7 +86,10 @@ class GitCopies:
         what = f"{shown(str(top), most=200)} is there already"
         if found is not None and found.whole:
             raise Conflict(
-                f"{what}: it is the folder of {found.checkout}", hint="work there, or name another: --dir DIR", code="FOLDER_TAKEN", dir=str(top)
+                f"{what}: it is the folder of {found.checkout}",
+                hint="work there, or name another: --dir DIR",
+                code="FOLDER_TAKEN",
+                dir=str(top),
             )
         raise Conflict(f"{what}, and nothing of it is overwritten", hint="name another: --dir DIR", code="FOLDER_TAKEN", dir=str(top))
 
@@ -105,7 +112,18 @@ class GitCopies:
         git(top, "update-ref", "--end-of-options", f"refs/heads/{mark.branch}", base)
         git(top, "symbolic-ref", "--end-of-options", "HEAD", f"refs/heads/{mark.branch}")
         # no hook is asked, and no filter is known: what git-lfs keeps elsewhere stays a pointer
-        git(top, "reset", "--quiet", "--hard", "--no-recurse-submodules", "--end-of-options", base, options=_LINKS, timeout=LONG_RUNNING, stop=self._stop)
+        git(
+            top,
+            "reset",
+            "--quiet",
+            "--hard",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            base,
+            options=_LINKS,
+            timeout=LONG_RUNNING,
+            stop=self._stop,
+        )
         write_whole(top / ".git" / _MARK, json.dumps({**asdict(mark), "whole": True}).encode())
 
     def _configure(self, top: Path, mark: Mark, helper: Sequence[str]) -> None:
@@ -120,7 +138,12 @@ class GitCopies:
         if mark.push_option:
             lines += ["[push]", f"\tpushOption = {_quoted(mark.push_option)}"]
         if helper:  # the empty one first: no other helper is asked for this repository, and none is told its token
-            lines += [f"[credential {_quoted(mark.url)}]", "\thelper =", f"\thelper = {_quoted('!' + shlex.join(helper))}", "\tuseHttpPath = true"]
+            lines += [
+                f"[credential {_quoted(mark.url)}]",
+                "\thelper =",
+                f"\thelper = {_quoted('!' + shlex.join(helper))}",
+                "\tuseHttpPath = true",
+            ]
         write_whole(path, (text + "\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 
     def undo(self, folder: str, checkout: str) -> None:
@@ -189,7 +212,15 @@ class GitCopies:
         kept = {name: self._environ[name] for name in ("HOME", "XDG_CONFIG_HOME") if self._environ.get(name)}
         kind = ("--type=path",) if path else ()
         code, out = git(
-            Path("/"), "config", "--global", *kind, "--get", key, more={**kept, "GIT_CONFIG_GLOBAL": _global(kept)}, ok=range(256), timeout=STANDARD
+            Path("/"),
+            "config",
+            "--global",
+            *kind,
+            "--get",
+            key,
+            more={**kept, "GIT_CONFIG_GLOBAL": _global(kept)},
+            ok=range(256),
+            timeout=STANDARD,
         )
         found = out.decode("utf-8", "surrogateescape").strip("\n") if code == 0 else ""
         if path and not found and (home := kept.get("XDG_CONFIG_HOME") or (kept.get("HOME") and f"{kept['HOME']}/.config")):
@@ -204,7 +235,11 @@ class GitCopies:
             tree = aside.git("write-tree")[1].decode().strip()
             if aside.git("rev-parse", "--verify", "--end-of-options", f"{copy.head}^{{tree}}")[1].decode().strip() == tree:
                 return copy.head
-            sha = aside.git("commit-tree", "-p", copy.head, "-F", "-", tree, stdin=message.encode("utf-8", "replace"), more=who)[1].decode().strip()
+            sha = (
+                aside.git("commit-tree", "-p", copy.head, "-F", "-", tree, stdin=message.encode("utf-8", "replace"), more=who)[1]
+                .decode()
+                .strip()
+            )
         code, _ = git(top, "update-ref", "-m", "commit: by rdev", "--end-of-options", "HEAD", sha, copy.head, ok=(0, 1, 128))
         if code != 0:
             raise Conflict(f"{shown(copy.branch)} moved on in that moment", hint="try again", code="HEAD_MOVED", folder=copy.folder)

@@ -53,7 +53,9 @@ class Checkout:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None = None
-    place: str = ""  # where this machine keeps its credential: keyring, file or passphrase; empty: whoever asked for it has it, or there is none
+    place: str = (
+        ""  # where this machine keeps its credential: keyring, file or passphrase; empty: whoever asked for it has it, or there is none
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from rdev_cli.domain.operation import Operation
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.session import Session
+    from rdev_cli.ops.checks import Audience
     from rdev_cli.ports import World
 
 NAMED = 10  # changed files that a refusal names
 
 
 @operation("checkin.run", Scope.PROJECTS_EXECUTE, Pace.LONG)
-def run(world: World, spec: CheckinSpec, *, folder: str = "", tell: Callable[[str], None] | None = None) -> Checkin:
+def run(
+    world: World, spec: CheckinSpec, *, folder: str = "", tell: Callable[[str], None] | None = None, audience: Audience | None = None
+) -> Checkin:
     """Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for.
 
     What is staged is committed; other changes are refused. A secret in the change stops it before anything is pushed. Each step
@@ -42,7 +45,7 @@ def run(world: World, spec: CheckinSpec, *, folder: str = "", tell: Callable[[st
     # `folder`: a checkout's clone on this machine, from which its branch is pushed; without one what was pushed already is checked in
     first = _source(world, spec)
     with lease(world, f"checkin:{first.id}") as held:
-        return _Checkin(world, held, _source(world, spec), spec, folder, tell or (lambda _: None)).run()
+        return _Checkin(world, held, _source(world, spec), spec, folder, tell or (lambda _: None), audience).run()
 
 
 def verdict(checkin: Checkin) -> None:
@@ -109,6 +112,7 @@ class _Checkin:
     spec: CheckinSpec
     folder: str
     tell: Callable[[str], None]
+    audience: Audience | None
     intent: Operation | None = None
     reached: int = 0
     target: str = ""  # the commit that the target is at
@@ -168,7 +172,9 @@ class _Checkin:
     def _begin(self) -> None:
         world, source = self.world, self.source
         left = [one for one in world.store.unfinished(source.subject) if one.kind == "checkin.run"]
-        self.intent = left[0] if left else begin(world, "checkin.run", source.subject, {"merge": self.spec.merge})
+        self.intent = (
+            left[0] if left else begin(world, "checkin.run", source.subject, {"merge": self.spec.merge, "receipt": world.new_id("rcp")})
+        )
         with world.store.transaction() as tx:
             tx.hold(self.held, HELD)
             if not left:
@@ -333,13 +339,20 @@ class _Checkin:
 
     def _review(self, head: str, pull: Pull) -> Receipt:
         world, source = self.world, self.source
+        assert self.intent is not None
+        id = str(self.intent.spec["receipt"])
+        written = world.store.find(Receipt, id)
+        if written is not None and (written.commit, written.base) == (head, self.base):
+            return written  # by the same check-in, before it was cut off
         if (found := self._passed(head)) is not None:
             self.tell(f"this commit has passed its review: {found.id}")
             return found
-        said = reviews.review(world, source.project, base=self.base, commit=head, target=self.target, tell=self.tell, audience=self.audience)
+        said = reviews.review(
+            world, source.project, base=self.base, commit=head, target=self.target, tell=self.tell, audience=self.audience
+        )
         world.stop.check(f"the check-in of {source.id}")
         receipt = receipts.write(
-            world, source.project, id=self.receipt_id(head), session=source.session.id if source.session else "",
+            world, source.project, id=id if written is None else "", session=source.session.id if source.session else "",
             checkout=source.checkout.id if source.checkout else "", branch=source.branch, target=source.target, base=self.base, commit=head,
             tree=said.checked.tree, diff_sha256=world.forge.changes(source.project, self.base, head, most=0).patch_sha256,
             image=said.checked.image, verdict=said.verdict, checks=said.checked.runs, findings=(*self.notes, *said.findings),

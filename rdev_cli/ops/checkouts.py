@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -248,10 +247,14 @@ def cancel_all(world: World, project: Project) -> None:
     """Cancel every checkout of a project that goes; Partial names those whose credentials could not be taken away."""
     active = world.store.some(Checkout, project=project.name, of={"state": CheckoutState.ACTIVE.value}, limit=100_000)
     left = [one.id for one in active if not finish(world, one, CheckoutState.CANCELLED)]
-    left += [debt.reason for debt in debts.owed(world) if debt.project == project.name and debt.reason not in left and debts.pay(world, debt)]
+    left += [
+        debt.reason for debt in debts.owed(world) if debt.project == project.name and debt.reason not in left and debts.pay(world, debt)
+    ]
     if left:
         raise Partial(
-            f"credentials of checkouts could not be taken away: {', '.join(left)}", left=tuple(left), hint=f"rdev project delete {project.name}"
+            f"credentials of checkouts could not be taken away: {', '.join(left)}",
+            left=tuple(left),
+            hint=f"rdev project delete {project.name}",
         )
 
 
@@ -323,7 +326,10 @@ def commit(world: World, checkout: Checkout, folder: str, message: str) -> str:
     copy = world.copies.look(folder)
     if copy.mark.checkout != checkout.id:
         raise Conflict(
-            f"{copy.folder} is the folder of {copy.mark.checkout}", hint=f"go to the folder of {checkout.id}", code="NO_CHECKOUT", folder=copy.folder
+            f"{copy.folder} is the folder of {copy.mark.checkout}",
+            hint=f"go to the folder of {checkout.id}",
+            code="NO_CHECKOUT",
+            folder=copy.folder,
         )
     if copy.branch != checkout.branch:
         raise Conflict(
@@ -334,7 +340,10 @@ def commit(world: World, checkout: Checkout, folder: str, message: str) -> str:
         )
     if copy.busy:
         raise Conflict(
-            f"a {copy.busy} is under way in {copy.folder}", hint="finish it, or give it up; git status says how", code="WORKTREE_DIRTY", files=()
+            f"a {copy.busy} is under way in {copy.folder}",
+            hint="finish it, or give it up; git status says how",
+            code="WORKTREE_DIRTY",
+            files=(),
         )
     if copy.staged:
         return world.copies.commit_staged(copy, message or f"Work of {checkout.id}")
@@ -373,7 +382,9 @@ def _trouble(world: World, id: str) -> str:
 
 def over(checkout: Checkout) -> Conflict:
     """Return what to say of a checkout whose time is over, or that was ended."""
-    how = {CheckoutState.ACTIVE: "is over", CheckoutState.EXPIRED: "is over"}.get(checkout.state, f"is {checkout.state.value.replace('_', ' ')}")
+    how = {CheckoutState.ACTIVE: "is over", CheckoutState.EXPIRED: "is over"}.get(
+        checkout.state, f"is {checkout.state.value.replace('_', ' ')}"
+    )
     return Conflict(
         f"the checkout {checkout.id} {how}",
         hint=f"rdev checkout start {checkout.project} begins another; what you have in its folder stays",

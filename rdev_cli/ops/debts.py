@@ -170,4 +170,3 @@ def checks(world: World) -> Sequence[Check]:
 def _hint(world: World, debt: Debt) -> str:
     known = world.store.find(Checkout, debt.reason) is not None
     return f"rdev checkout cancel {debt.reason} tries again now" if known else "rdev serve takes it away, and so does: rdev gc --apply"
-

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.command import OPEN
-from rdev_cli.domain.errors import Cancelled, Invalid, RdevError
+from rdev_cli.domain.errors import Cancelled, Failed, Invalid, Partial, RdevError, Unavailable
 from rdev_cli.domain.review import Checked, Finding, Review, Severity, Verdict
 from rdev_cli.domain.session import Purpose, SessionSpec
 from rdev_cli.domain.values import shown
 from rdev_cli.ops import agents, checks, commands, known, sessions
+from rdev_cli.ports.timing import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,13 +61,22 @@ class _Opinion:
     command: Command | None = None
 
 
-def review(world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None = None) -> Review:
+def review(
+    world: World,
+    project: Project,
+    *,
+    base: str,
+    commit: str,
+    target: str,
+    tell: Callable[[str], None] = lambda _: None,
+    audience: checks.Audience | None = None,
+) -> Review:
     """Review the change from `base` to `commit`, which shall go onto the commit `target`.
 
     Nothing of it runs anywhere but in pods that were made for it. A check that fails, an agent's error and an answer of an agent that
     cannot be understood keep the change back; that no agent is there, or that there are no checks, is a note.
     """
-    checked, findings = _check(world, project, commit=commit, target=target, tell=tell)
+    checked, findings = _check(world, project, commit=commit, target=target, tell=tell, audience=audience)
     opinion = _ask(world, project, base=base, commit=commit, target=target, tell=tell)
     findings += opinion.findings
     bad = checked.verdict is Verdict.FAILED or not opinion.sound or any(one.severity is Severity.ERROR for one in findings)
@@ -83,7 +94,7 @@ def review(world: World, project: Project, *, base: str, commit: str, target: st
 
 
 def _check(
-    world: World, project: Project, *, commit: str, target: str, tell: Callable[[str], None] | None
+    world: World, project: Project, *, commit: str, target: str, tell: Callable[[str], None], audience: checks.Audience | None
 ) -> tuple[Checked, tuple[Finding, ...]]:
     def nothing(verdict: Verdict) -> Checked:
         tree = world.forge.tree(project, commit)
@@ -97,9 +108,9 @@ def _check(
     findings = _altered(world, project, steps, target)
     if not steps:
         return nothing(Verdict.PASSED), (*findings, _said(Severity.NOTE, "no checks are declared in .rdev.yaml, so none ran"))
-    if tell is not None:
-        tell(f"running {len(steps)} {'check' if len(steps) == 1 else 'checks'} in a clean pod")
-    checked = checks.run(world, project, commit, steps, tell=tell)
+    tell(f"running {len(steps)} {'check' if len(steps) == 1 else 'checks'} in a clean pod")
+    checked = checks.run(world, project, commit, steps, tell=audience)
+    findings += tuple(_said(Severity.NOTE, note) for note in checked.notes)
     for ran in checked.runs:
         if ran.exit_code == 0 and not ran.reason:
             continue
@@ -128,15 +139,14 @@ def _altered(world: World, project: Project, steps: Sequence[Any], target: str) 
     )
 
 
-def _ask(world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None] | None) -> _Opinion:
+def _ask(world: World, project: Project, *, base: str, commit: str, target: str, tell: Callable[[str], None]) -> _Opinion:
     name = agents.usual(world, project)
     asked = world.forge.read(project, target, COMMAND)
     words = _FRONT.sub("", (asked or b"").decode(errors="replace").replace("\r\n", "\n")).strip()
     if why := _missing(world, name) or ("" if words else f"there is no {COMMAND} on the target branch"):
         # an agent that the project names is one that somebody counts on
         return _Opinion((_said(Severity.WARNING if project.agent else Severity.NOTE, f"no agent reviewed this: {why}", source="agent"),))
-    if tell is not None:
-        tell(f"{name} reviews the change in a clean pod")
+    tell(f"{name} reviews the change in a clean pod")
     changes = world.forge.changes(project, base, commit, most=PATCH)
     cut = (
         (_said(Severity.NOTE, f"the patch is larger than {PATCH >> 10} KiB; {name} was given its beginning", source="agent"),)
@@ -146,7 +156,13 @@ def _ask(world: World, project: Project, *, base: str, commit: str, target: str,
     command: Command | None = None
     place = sessions.start(world, SessionSpec(project=project.name, purpose=Purpose.CHECKS, commit=commit))
     try:
-        world.cluster.run(known.ready(world, place.id), ("sh", "-c", _BARE))
+        bare = world.cluster.run(known.ready(world, place.id), ("sh", "-c", _BARE), timeout=STANDARD)
+        if bare.code != 0:
+            raise Failed(
+                "what instructs agents could not be taken out of its pod",
+                code="WORKTREE",
+                said=bare.stderr.decode(errors="replace")[-2000:],
+            )
         spec = AgentSpec(
             project=place.id, prompt=_prompt(words, changes, base, commit), agent=name, tools=TOOLS, timeout_seconds=LIMIT, commit=False
         )
@@ -159,7 +175,8 @@ def _ask(world: World, project: Project, *, base: str, commit: str, target: str,
             (*cut, _said(Severity.WARNING, f"{name} could not review this: {e.message}", source="agent")), sound=False, command=command
         )
     finally:
-        sessions.end(world, place.id, reason="ended")
+        with suppress(Partial, Unavailable):  # what it came to counts, though its pod may still stand: the sweeper goes on with that
+            sessions.end(world, place.id, reason="ended", discard=True)
     return _read(name, command, cut)
 
 

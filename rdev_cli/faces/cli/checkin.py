@@ -10,14 +10,16 @@ from rdev_cli.domain.codec import plain
 from rdev_cli.domain.errors import NotFound
 from rdev_cli.domain.review import Checkin
 from rdev_cli.faces.cli.arguments import PassphraseFile, Repeat
+from rdev_cli.faces.cli.checking import audience
 from rdev_cli.faces.cli.face import Misused, Placed, does, duration, hand, noun, say
 from rdev_cli.faces.cli.once import told
 from rdev_cli.faces.cli.show import show
-from rdev_cli.ops import checkins, checkouts, known
+from rdev_cli.ops import checkins, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rdev_cli.faces.cli.face import Hand
+    from rdev_cli.ports import World
 
 app = noun("")
 
@@ -70,10 +72,12 @@ def run(ctx: typer.Context, spec: CheckinSpec, *, folder: str = "", key: str | N
     else:
         spec = CheckinSpec(checkout=known.checkout(world, spec.checkout).id, message=spec.message, merge=spec.merge)
     here.standing = f"the check-in may be half done: rdev checkin {spec.id} goes on"
-    asked = {**plain(spec), "folder": folder}
-    done = told(
-        world, key, checkins.run, asked, Checkin, lambda there: checkins.run(there, spec, folder=folder, tell=say if here.human else None)
-    )
+    talk = say if here.human else None
+
+    def act(there: "World") -> Checkin:
+        return checkins.run(there, spec, folder=folder, tell=talk, audience=audience(here, world))
+
+    done = told(world, key, checkins.run, {**plain(spec), "folder": folder}, Checkin, act)
     here.standing = ""
     if here.human and done.pull is None and not done.merged:
         say(f"nothing to check in: {done.target} has all of {done.branch}")
@@ -83,19 +87,23 @@ def run(ctx: typer.Context, spec: CheckinSpec, *, folder: str = "", key: str | N
 
 def _of_the_folder(here: "Hand") -> tuple[str, str]:
     """Return the checkout that the working directory is in, and its folder."""
-    found = checkouts.here(here.world(), os.getcwd())
-    if found is None:
+    try:
+        found = here.world().copies.look(os.getcwd())
+    except NotFound as e:
         raise NotFound(
             "the working directory is no checkout",
-            hint="cd into one, or name a session or a checkout: rdev checkin ses_…; rdev session list and rdev checkout list show them",
-            code="NO_CHECKOUT",
-        )
-    if found.context and found.context != here.world().settings.context:
-        here.again(context=found.context)
-    return found.checkout, found.folder
+            hint="cd into one, or name a session or a checkout: rdev session list and rdev checkout list show their ids",
+            code=e.code,
+        ) from e
+    if found.mark.context != here.world().settings.context:
+        here.again(context=found.mark.context)
+    return found.mark.checkout, found.folder
 
 
 def _its_folder(here: "Hand", checkout: str) -> str:
     """Return the folder of a checkout if the working directory is in it, else nothing: then what was pushed is checked in."""
-    found = checkouts.here(here.world(), os.getcwd())
-    return found.folder if found is not None and found.checkout.startswith(checkout) else ""
+    try:
+        found = here.world().copies.look(os.getcwd())
+    except NotFound:
+        return ""
+    return found.folder if found.mark.checkout.startswith(checkout) else ""

@@ -49,11 +49,15 @@ def start(
     branch: Annotated[
         str | None,
         typer.Argument(
-            metavar="[BRANCH]", help="Where the work starts, and shall go back to; the project's branch, by default.",
-            show_default=False, callback=checked(branch_rule),
+            metavar="[BRANCH]",
+            help="Where the work starts, and shall go back to; the project's branch, by default.",
+            show_default=False,
+            callback=checked(branch_rule),
         ),
     ] = None,
-    dir_: Annotated[str | None, typer.Option("--dir", metavar="DIR", help="The folder to clone into, a new one; ./PROJECT by default.")] = None,
+    dir_: Annotated[
+        str | None, typer.Option("--dir", metavar="DIR", help="The folder to clone into, a new one; ./PROJECT by default.")
+    ] = None,
     for_: For = f"{LASTS // 3600}h",
     passphrase_file: PassphraseFile = None,
 ) -> None:

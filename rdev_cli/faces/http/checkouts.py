@@ -36,9 +36,7 @@ def start(world: World, project: str, body: CheckoutStart) -> Any:
 
 
 @serves(routes, "GET", "/checkouts", checkouts.list_, answer="checkout-list")
-def list_(
-    world: World, project: str = "", ended: bool = False, before: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50
-) -> Any:
+def list_(world: World, project: str = "", ended: bool = False, before: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Any:
     return checkouts.list_(world, project=project, ended=ended, before=before, limit=limit)
 
 
