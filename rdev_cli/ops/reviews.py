@@ -176,7 +176,7 @@ def _ask(world: World, project: Project, *, base: str, commit: str, target: str,
         )
     finally:
         with suppress(Partial, Unavailable):  # what it came to counts, though its pod may still stand: the sweeper goes on with that
-            sessions.end(world, place.id, reason="ended", discard=True)
+            sessions.end(world, place.id)
     return _read(name, command, cut)
 
 
