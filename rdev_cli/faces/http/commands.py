@@ -109,7 +109,12 @@ def claude(world: World, project: str, body: Prompt) -> Any:
 
 @serves(routes, "GET", "/commands", commands.list_, answer="command-list")
 def list_(
-    world: World, project: str = "", session: str = "", running: bool = False, before: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    world: World,
+    project: str = "",
+    session: str = "",
+    running: bool = False,
+    before: str = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Any:
     if before:
         whole(before, "cmd", "command")
