@@ -96,6 +96,8 @@ class GitCopies:
     def clone(self, folder: str, mark: Mark, *, base: str, helper: Sequence[str], account: str, token: Secret) -> None:
         top = Path(folder)
         protocol = _protocol(mark.url)
+        if not _SHA.fullmatch(base):
+            raise Invalid("that is no commit", hint="rdev branch list PROJECT shows them", field="base")
         git(top, "init", "--quiet", "--template=", f"--initial-branch={mark.branch}", "--end-of-options", str(top))
         self._configure(top, mark, helper)
         more = _once(account, token) if protocol != "file" else {}
@@ -118,8 +120,7 @@ class GitCopies:
             "--quiet",
             "--hard",
             "--no-recurse-submodules",
-            "--end-of-options",
-            base,
+            base,  # a commit's id, as was looked at: this verb of git 2.39 takes the word that ends options for a path
             options=_LINKS,
             timeout=LONG_RUNNING,
             stop=self._stop,

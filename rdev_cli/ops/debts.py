@@ -163,7 +163,7 @@ def checks(world: World) -> Sequence[Check]:
         )
         for debt in late
     ]
-    live = f"{len(all_) - len(late)} credentials of checkouts count, {len(late)} past their end"
+    live = f"{len(all_) - len(late)} in force, {len(late)} past their end"
     return [*found, Check(name="checkout.credentials", verdict=Verdict.OK, found=live)] if all_ else []
 
 

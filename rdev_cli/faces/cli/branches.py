@@ -10,6 +10,12 @@ from rdev_cli.ops import checkouts
 app = noun("Branches: what a project's repository holds, and the commit that each is at.")
 
 
+@app.callback()
+def _group() -> None:
+    # with one verb and no callback the library would make that verb the command itself
+    pass
+
+
 @does(app, "list", checkouts.branches)
 def list_(ctx: typer.Context, project: Some = None) -> None:
     chosen = one(ctx, project)

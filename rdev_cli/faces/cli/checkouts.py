@@ -111,6 +111,6 @@ def cancel(ctx: typer.Context, checkout: Whole, yes: Annotated[bool, typer.Optio
     here.standing = f"its credential may count still: rdev checkout cancel {found.id} goes on"
     gone = checkouts.cancel(world, found.id)
     if here.human:
-        say(f"{gone.id} is {gone.state.value.replace('_', ' ')}; what was pushed stays on {gone.branch}")
+        say(f"{gone.id} is {gone.state.value.replace('_', ' ')}, and its credential counts no more; every folder stays as it is")
     else:
         show(ctx, gone)

@@ -37,6 +37,8 @@ def start(world: World, project: str, body: CheckoutStart) -> Any:
 
 @serves(routes, "GET", "/checkouts", checkouts.list_, answer="checkout-list")
 def list_(world: World, project: str = "", ended: bool = False, before: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Any:
+    if before:
+        whole(before, "chk", "checkout")
     return checkouts.list_(world, project=project, ended=ended, before=before, limit=limit)
 
 
