@@ -30,6 +30,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.review import Checkin
 from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
@@ -53,6 +54,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     ),
     "check": (Check, "one thing that the doctor looked at"),
     "check-list": (Sequence[Check], "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json"),
+    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
     "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),
@@ -346,6 +348,65 @@ class AgentTold(TypedDict):
     cost_usd: NotRequired[float]
 
 
+class CheckinRequested(TypedDict):
+    """A session's or a checkout's branch shall be checked in, and merged if its review passes and `merge` says so."""
+
+    project: str
+    branch: str
+    target: str
+    merge: bool
+
+
+class CheckinOpened(TypedDict):
+    """A pull request was opened."""
+
+    project: str
+    pull: int
+    url: str
+    commit: str
+    branch: str
+    target: str
+
+
+class CheckinReviewed(TypedDict):
+    """What the review of a commit came to; `findings` are counts by severity."""
+
+    project: str
+    pull: int
+    commit: str
+    receipt: str
+    verdict: str
+    findings: dict[str, int]
+
+
+class CheckinMerged(TypedDict):
+    """A commit was merged into the target, which became `merged`."""
+
+    project: str
+    pull: int
+    commit: str
+    merged: str
+    target: str
+
+
+class CheckinStopped(TypedDict):
+    """A check-in came to no end; the code of its error says why."""
+
+    project: str
+    code: str
+
+
+class CheckinEnded(TypedDict):
+    """What a check-in came to; without a pull request there was nothing to check in."""
+
+    project: str
+    commit: str
+    pull: int | None
+    receipt: str
+    verdict: str
+    merged: str
+
+
 class JournalPruned(TypedDict):
     """What was removed of the journal: so many lines, up to one with that seq and hash."""
 
@@ -446,6 +507,12 @@ EVENTS: dict[str, Any] = {
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
+    "checkin.requested": CheckinRequested,
+    "checkin.opened": CheckinOpened,
+    "checkin.reviewed": CheckinReviewed,
+    "checkin.merged": CheckinMerged,
+    "checkin.stopped": CheckinStopped,
+    "checkin.ended": CheckinEnded,
     "journal.pruned": JournalPruned,
     "gc.collected": GarbageCollected,
     "webhook.added": WebhookAdded,

@@ -36,6 +36,10 @@ TREE: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
+    "checkin": (
+        "checkin",
+        "Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for.",
+    ),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "checkout": ("checkouts", "Checkouts: a branch on your own machine, with a credential that reaches nothing else and ends."),
     "branch": ("branches", "Branches: what a project's repository holds, and the commit that each is at."),

@@ -241,6 +241,7 @@ _CARDS: dict[str, Callable[[Any], Pairs]] = {
 
 # kinds with tables in a module of their own, which whoever is shown other things need not load
 _ELSEWHERE = {
+    **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
     **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
     "Session": "session_tables",
