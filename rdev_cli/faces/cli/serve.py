@@ -88,7 +88,7 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     stop, health, door = Stop(), Health(world), Door(world, admin)
     clock = Clockwork(world, loops(world, health, door.used, stop), stop, close=world.store.close)
     metrics = Metrics(world, health=health.standing, loops=clock.loops)
-    serving = Serving(spec, world, opened, door=door, metrics=metrics, health=health, stop=stop)
+    serving = Serving(spec, world, opened, door=door, metrics=metrics, health=health, loops=clock.loops, stop=stop)
     where = url(spec, opened)
 
     def ready() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, stamp, to_json
-from rdev_cli.domain.values import sized, spoken
+from rdev_cli.domain.values import coarse, sized, spoken
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
 def ago(moment: datetime) -> str:
     """Return how long ago that was, as people say it."""
     passed = (datetime.now(UTC) - moment).total_seconds()
-    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{_coarse(passed)} ago"
-
-
-def _coarse(passed: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if passed >= size:
-            return f"{int(passed // size)} {unit}" if unit == "min" else f"{int(passed // size)}{unit}"
-    return "0 min"
+    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{coarse(passed)} ago"
 
 
 def _width(text: str) -> int:

@@ -9,7 +9,7 @@ import resource
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from starlette.middleware import Middleware
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import stream, system
+from rdev_cli.faces.http import page, stream, system
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
-from rdev_cli.faces.http.metrics import Gauged, Metrics
+from rdev_cli.faces.http.metrics import Gauged, Looped, Metrics
 from rdev_cli.faces.http.previewing import Front
 from rdev_cli.faces.http.visits import Visits
 from rdev_cli.faces.http.wire import Wire
@@ -227,8 +227,9 @@ class Serving:
     """One server on its socket, until it is told to stop."""
 
     def __init__(
-        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health, stop: Stop
-    ) -> None:
+        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health,
+        loops: Sequence[Looped] = (), stop: Stop,
+    ) -> None:  # fmt: skip
         self._spec, self._opened, self._stop = spec, opened, stop
         own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
         hosts = Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], spec.allow_hosts)  # noqa: S104 -- no name of this server
@@ -244,8 +245,9 @@ class Serving:
             only_proxies=only_proxies,
         )
         self.visits = visits = Visits(world, domain=world.settings.preview_domain, hosts=hosts, proxies=proxies, only_proxies=only_proxies)
-        self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
-        self.app.state.stop = stop
+        more = (system.routes(metrics, health.standing, world.clock), page.routes(health.standing, loops))
+        self.app = create_app(world, door, guards=(guard,), more=more)
+        self.app.state.stop, self.app.state.sittings.used = stop, door.used
         self.app.state.previews = preview_base(world.settings.preview_domain, url(spec, opened))
         streams = stream.streams(self.app)
         metrics.keep(
