@@ -1,6 +1,7 @@
 """The warm pool on a real cluster: what one session leaves, by all the ways there are, the next one does not find; who hides it loses the pod."""
 
 import os
+import re
 import secrets
 import threading
 import time
@@ -193,9 +194,12 @@ def test_what_every_session_leaves_the_next_one_never_finds(make):
 
 HIDDEN = {
     # what the scrub cannot take away, or what it must not believe
-    "an attribute of a folder that stays": ("""perl -e 'exit !!syscall(188, "/workspace", "user.note", "hello", 5, 0)'""", "attributes of folders"),
+    "an attribute of a folder that stays": (
+        """perl -e 'my ($f, $k, $v) = ("/workspace", "user.note", "hello"); exit !!syscall(188, $f, $k, $v, 5, 0)'""",
+        "attributes of folders",
+    ),
     "another mode of a folder of its own": ("chmod 700 /home/rdev 2>/dev/null || mkdir /workspace/x", ""),
-    "the container started again": ("kill -TERM 1; sleep 2", "started again"),
+    "the container started again": ("kill -TERM 1; sleep 2", "PID 1 not as made|started again|does not run|does not answer|could not be looked at"),
     "the pod deleted": (None, "gone"),
 }
 
@@ -213,7 +217,7 @@ def test_what_cannot_be_taken_away_costs_the_pod(make, what):
     evidence = give_back(world, mine)
     assert evidence.clean is (why == ""), evidence
     if why:
-        assert why in evidence.line
+        assert re.search(why, evidence.line)
         assert pool.list_(world) == []
         left = lab.kubectl("-n", world.cluster.namespace, "get", "pods,networkpolicies", "-l", f"{WORKER}={mine.id}", "-o", "name")
         assert left == b""
@@ -244,7 +248,7 @@ def test_a_session_that_holds_on_to_the_scrubs_own_processes_is_killed_all_the_s
     pool.fill(world, 1)
     mine = claim(world)
     tracer = r"""
-    (setsid perl -e '
+    (setsid perl -e 'sleep 1;
       my %had; while (1) { for my $p (map { m{^/proc/(\d+)$} ? $1 : () } glob "/proc/[0-9]*") {
         next if $p == 1 || $p == $$ || $had{$p}++; syscall(101, 16, $p + 0, 0, 0); kill "STOP", $p; } }' >/dev/null 2>&1 &)
     sleep 0.2
