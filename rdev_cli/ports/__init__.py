@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
     from rdev_cli.ports.vault import Vaults
@@ -102,7 +104,11 @@ class World(Protocol):
     @property
     def files(self) -> Files: ...
     @property
+    def copies(self) -> Copies: ...
+    @property
     def hooks(self) -> Hooks: ...
+    @property
+    def signing(self) -> Signing: ...
     @property
     def clock(self) -> Clock: ...
     @property
@@ -132,6 +138,10 @@ class World(Protocol):
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
+        ...
+
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        """Return the plain data of YAML that others wrote, every value as text; Invalid, with line and column, for anything but plain data."""
         ...
 
     @property

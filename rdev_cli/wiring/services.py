@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
     from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.timing import Clock
     from rdev_cli.ports.vault import Vaults
 
@@ -187,6 +189,7 @@ class Services:
             installation=self.installation,
             stop=lambda: self.stop,
             weaker=settings.of_cluster("allow_weaker"),
+            exposes=bool(settings.preview_domain),
             patience=self._patience or ORCHESTRATION,
             tell=self._tell,
         )
@@ -287,11 +290,30 @@ class Services:
         return LocalFiles(self.stop)
 
     @shared
+    def copies(self) -> "Copies":
+        """Clones on this machine."""
+        from rdev_cli.adapters.copies import GitCopies
+
+        return GitCopies(self._environ, self.stop)
+
+    @shared
     def hooks(self) -> "Hooks":
         """The way to endpoints that are told what happens."""
         from rdev_cli.adapters.webhooks.way import HookWay
 
         return HookWay(self._environ, vaults=self.vaults)
+
+    @shared
+    def signing(self) -> "Signing":
+        """What signs receipts."""
+        from rdev_cli.adapters.signing import Ed25519Signing
+
+        return Ed25519Signing()
+
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        from rdev_cli.adapters.shared import safe_yaml
+
+        return safe_yaml.load(text, where, texts=True)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""

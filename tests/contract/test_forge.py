@@ -1,138 +1,20 @@
-"""What a forge promises, held against each one there is; a new one is a class like LocalYard and a line in YARDS."""
+"""What a forge promises, held against each one there is; a new one is a class in tests/support/yards.py and a line in YARDS."""
 
 import inspect
 import io
-import os
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 import pytest
 
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.domain.errors import Conflict, Failed, Invalid
-from rdev_cli.domain.project import Project, ProjectState
-from rdev_cli.domain.values import ProjectId
 from rdev_cli.ports import forge as port
 from rdev_cli.ports.timing import Stop
-from tests.fakes.forge import MemoryForge, Repository, commit, pack
+from tests.fakes.forge import MemoryForge
+from tests.support.yards import LocalYard, MemoryYard, Yard, project
 
 FILES = {"README.md": (b"# shop\n", False), "scripts/check.sh": (b"#!/bin/sh\n", True)}
-
-
-def project(name: str = "shop", id: str = "prj_01j9contract00000001", branch: str = "main") -> Project:
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    return Project(
-        id=ProjectId(id), name=name, description="", source="", network=True, state=ProjectState.READY, pod=f"rdev-{name}",
-        repository="", branch=branch, created_at=now, updated_at=now,
-    )  # fmt: skip
-
-
-class Yard(Protocol):
-    """What a forge must offer beside the port, so that the suite can play its pods and its users."""
-
-    forge: port.Forge
-
-    def another(self) -> port.Forge:
-        """A forge of another installation, on the same place."""
-        ...
-
-    def pod_commits(self, onto: str, subject: str, *, file: str = "new.txt") -> tuple[str, BinaryIO]:
-        """Make a commit upon one of `shop`'s as a pod does; return it and a bundle of it."""
-        ...
-
-    def unpacked(self, bundle: BinaryIO) -> str:
-        """Return the commit that a pod would find in the forge's bundle."""
-        ...
-
-    def source(self, branches: Mapping[str, Sequence[str]]) -> str:
-        """Make a source with these branches, each a list of subjects; the first is its main one."""
-        ...
-
-    def branches(self) -> dict[str, str]:
-        """Return the branches of `shop`, and where they stand."""
-        ...
-
-
-class MemoryYard:
-    def __init__(self, folder: Path) -> None:
-        self.forge = MemoryForge()
-
-    def another(self) -> port.Forge:
-        other = MemoryForge("another")
-        other.repositories = self.forge.repositories
-        return other
-
-    def pod_commits(self, onto: str, subject: str, *, file: str = "new.txt") -> tuple[str, BinaryIO]:
-        commits = dict(self.forge.repositories["shop"].commits)
-        sha = commit(commits, onto, subject, [*commits[onto]["files"], file])
-        return sha, io.BytesIO(pack(commits, sha))
-
-    def unpacked(self, bundle: BinaryIO) -> str:
-        import json
-
-        return json.loads(bundle.read())["head"]
-
-    def source(self, branches: Mapping[str, Sequence[str]]) -> str:
-        made = Repository(main=next(iter(branches), ""))
-        for name, subjects in branches.items():
-            for subject in subjects:
-                made.branches[name] = commit(made.commits, made.branches.get(name, ""), subject, ["a.txt"])
-        self.forge.sources["it"] = made
-        return "it"
-
-    def branches(self) -> dict[str, str]:
-        return self.forge.repositories["shop"].branches
-
-
-class LocalYard:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "state" / "local"
-        self.forge, self._tmp = LocalForge(self._folder, "contract"), folder
-
-    def another(self) -> port.Forge:
-        return LocalForge(self._folder, "another")
-
-    def _git(self, folder: Path, *argv: str, input: bytes | None = None) -> str:  # noqa: A002 -- as subprocess calls it
-        who = {f"GIT_{role}_{what}": "u@x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        env = {**os.environ, **who, "GIT_CONFIG_GLOBAL": "/dev/null"}
-        done = subprocess.run(["git", "-C", str(folder), *argv], input=input, env=env, capture_output=True, check=True)
-        return done.stdout.decode().strip()
-
-    def pod_commits(self, onto: str, subject: str, *, file: str = "new.txt") -> tuple[str, BinaryIO]:
-        pod = self._tmp / f"pod-{subject}"
-        self._git(self._tmp, "clone", "-q", "--bare", self.forge.url("shop"), str(pod))
-        blob = self._git(pod, "hash-object", "-w", "--stdin", input=subject.encode())
-        raw = f"100644 {file}".encode() + b"\0" + bytes.fromhex(blob)  # mktree makes no tree that would hurt somebody
-        tree = self._git(pod, "hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=raw)
-        sha = self._git(pod, "commit-tree", "-p", onto, "-m", subject, tree)
-        self._git(pod, "update-ref", "--no-deref", "HEAD", sha)
-        self._git(pod, "bundle", "create", "-q", "it.bundle", "HEAD", "--not", onto)
-        return sha, io.BytesIO((pod / "it.bundle").read_bytes())
-
-    def unpacked(self, bundle: BinaryIO) -> str:
-        pod = self._tmp / "unpacked"
-        self._git(self._tmp, "init", "-q", "--bare", str(pod))
-        (pod / "it.bundle").write_bytes(bundle.read())
-        self._git(pod, "fetch", "-q", "it.bundle", "refs/heads/main:refs/heads/main")
-        return self._git(pod, "rev-parse", "main")
-
-    def source(self, branches: Mapping[str, Sequence[str]]) -> str:
-        source = self._tmp / "source"
-        self._git(self._tmp, "init", "-q", f"--initial-branch={next(iter(branches), 'main')}", str(source))
-        empty = self._git(source, "mktree", input=b"")
-        for name, subjects in branches.items():
-            last: list[str] = []
-            for subject in subjects:
-                last = [self._git(source, "commit-tree", *(("-p", last[0]) if last else ()), "-m", subject, empty)]
-            self._git(source, "update-ref", f"refs/heads/{name}", last[0])
-        return str(source)
-
-    def branches(self) -> dict[str, str]:
-        lines = self._git(Path(self.forge.url("shop")), "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
-        return {ref.removeprefix("refs/heads/"): sha for ref, sha in (line.split() for line in lines)}
 
 
 YARDS: dict[str, Callable[[Path], Yard]] = {"memory": MemoryYard, "local": LocalYard}
@@ -237,6 +119,26 @@ def test_a_bundle_that_is_not_what_it_says_changes_nothing(yard, how):
     assert refused.value.code == "BAD_BUNDLE"
     assert yard.branches() == {"main": first}
     assert yard.forge.commit(project(), sha) is None
+
+
+def test_a_gate_sees_what_is_new_to_the_branch_and_what_it_refuses_is_kept_nowhere(yard):
+    first = seeded(yard)
+    sha, bundle = yard.pod_changes(first, "two", {"new.txt": "a secret\n", "README.md": "# shop\n"})
+    seen: list[tuple[str, int, bytes]] = []
+
+    def shut(blobs):
+        seen.extend(blobs)
+        raise Conflict("not this", hint="take it out", code="SECRET_FOUND")
+
+    with pytest.raises(Conflict) as refused:
+        yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=shut)
+    assert refused.value.code == "SECRET_FOUND"
+    assert seen == [("new.txt", 9, b"a secret\n")]
+    assert yard.branches() == {"main": first}
+    assert yard.forge.commit(project(), sha) is None
+    bundle.seek(0)
+    assert yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=lambda blobs: seen.extend(blobs)).branch == "main"
+    assert len(seen) == 2
 
 
 def test_a_source_gives_its_branches_and_names_its_main_one(yard):
