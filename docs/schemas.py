@@ -25,6 +25,7 @@ from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
+from rdev_cli.domain.preview import Preview
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
@@ -82,6 +83,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
+    "preview": (Preview, "a port of a session and its address: rdev session preview -o json, rdev preview close -o json"),
+    "preview-list": (Sequence[Preview], "rdev preview list -o json"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
     "project-found": (ProjectFound, "a project of whoever, as it is found in a place"),
     "project-found-list": (Sequence[ProjectFound], "rdev project list --all -o json"),
@@ -244,6 +247,13 @@ class OperationMoved(TypedDict):
 
     operation: str
     project: str
+
+
+class PreviewMoved(TypedDict):
+    """A port of a session was opened or closed; its address is told to nobody who did not ask for it."""
+
+    project: str
+    port: int
 
 
 class CommandStarted(TypedDict):
@@ -431,6 +441,8 @@ EVENTS: dict[str, Any] = {
     "operation.requested": OperationMoved,
     "operation.done": OperationMoved,
     "operation.failed": OperationMoved,
+    "preview.opened": PreviewMoved,
+    "preview.closed": PreviewMoved,
     "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},

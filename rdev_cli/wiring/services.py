@@ -175,6 +175,7 @@ class Services:
             installation=self.installation,
             stop=lambda: self.stop,
             weaker=settings.of_cluster("allow_weaker"),
+            exposes=bool(settings.preview_domain),
             patience=self._patience or ORCHESTRATION,
             tell=self._tell,
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Inventory, Owned
-    from rdev_cli.ports.cluster import Ran, Started
+    from rdev_cli.ports.cluster import Channel, Ran, Started
     from rdev_cli.ports.timing import Stop
 
 PROVED = f"{LABEL}egress"  # an annotation: what the network policy really does, as it was measured from inside the pod
@@ -39,8 +39,8 @@ class KubernetesCluster:
     """Pods in one namespace of one cluster.
 
     `folder` is the context's state on this machine; `shape` is how pods are wanted; `weaker`: a policy that is not in force is accepted;
-    `patience` bounds the wait for a node, storage or an address; `tell` says something to whoever waits; `stop` is asked for at each wait,
-    for what cleans up after a stop is given a fresh one.
+    `exposes`: hosts of previews are led to it; `patience` bounds the wait for a node, storage or an address; `tell` says something to
+    whoever waits; `stop` is asked for at each wait, for what cleans up after a stop is given a fresh one.
     """
 
     isolated, here = True, False
@@ -56,11 +56,12 @@ class KubernetesCluster:
         installation: str,
         stop: Callable[[], Stop],
         weaker: bool = False,
+        exposes: bool = False,
         patience: float = ORCHESTRATION,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.api, self.context, self.namespace, self.shape, self.weaker = api, context, namespace, shape, weaker
-        self.installation = installation
+        self.installation, self.exposes = installation, exposes
         self._folder, self._stop, self._patience, self._tell = folder, stop, patience, tell
         self.pods, self.claims, self.policies = (path.format(namespace) for path in owned.KINDS.values())
         self._seen: dict[str, Manifest] = {}  # pods, as they were when they were last looked at
@@ -318,6 +319,21 @@ class KubernetesCluster:
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
         return self._commands.run(project, argv, stdin=stdin, stdout=stdout, timeout=timeout)
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> Channel:
+        from rdev_cli.adapters.kubernetes import forwarding  # noqa: PLC0415 -- only previews need it
+
+        return forwarding.dial(self.api, self.namespace, self.installation, project, port, timeout=timeout)
+
+    def expose(self, project: Project, host: str) -> None:
+        from rdev_cli.adapters.kubernetes import ingress  # noqa: PLC0415 -- as above
+
+        ingress.expose(self.api, self.namespace, self.installation, project, host)
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        from rdev_cli.adapters.kubernetes import ingress  # noqa: PLC0415 -- as above
+
+        ingress.conceal(self.api, self.namespace, self.installation, project, host)
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         from rdev_cli.adapters.kubernetes import logs  # noqa: PLC0415 -- only `logs` needs it

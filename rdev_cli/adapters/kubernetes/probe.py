@@ -73,9 +73,11 @@ RIGHTS: tuple[tuple[str, str, str], ...] = tuple(
     for group, resource, verbs in (
         ("", "pods", "get list watch create patch delete"),
         ("", "pods/exec", "get create"),
+        ("", "pods/portforward", "get create"),
         ("", "pods/log", "get"),
         ("", "persistentvolumeclaims", "get list create patch delete"),
         ("networking.k8s.io", "networkpolicies", "get list create patch delete"),
+        ("networking.k8s.io", "ingresses", "get list create delete"),
         ("", "events", "list"),
         ("", "namespaces", "get"),
     )
@@ -174,7 +176,8 @@ def _reach(cluster: KubernetesCluster) -> list[Check]:
 def rights(cluster: KubernetesCluster) -> Check:
     """Return whether this login has every right that rdev uses; a missing one is named by verb and resource."""
     missing = []
-    for group, resource, verb in RIGHTS:
+    needed = [right for right in RIGHTS if right[1] != "ingresses" or cluster.exposes]
+    for group, resource, verb in needed:
         kind, _, sub = resource.partition("/")
         attributes = {"namespace": cluster.namespace, "group": group, "resource": kind, "subresource": sub, "verb": verb}
         review = {
@@ -193,7 +196,7 @@ def rights(cluster: KubernetesCluster) -> Check:
             found=f"not allowed in the namespace {cluster.namespace}: {', '.join(missing)}",
             hint="deploy/rbac.yaml holds the rights that rdev uses: kubectl apply -f deploy/rbac.yaml",
         )
-    return _ok("cluster.rights", f"all {len(RIGHTS)} that rdev uses in {cluster.namespace}")
+    return _ok("cluster.rights", f"all {len(needed)} that rdev uses in {cluster.namespace}")
 
 
 def _sweep(cluster: KubernetesCluster) -> None:

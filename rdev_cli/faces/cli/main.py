@@ -25,6 +25,7 @@ TREE: dict[str, tuple[str, str]] = {
     "exec": ("exec_", "Run a command in a project's pod."),
     "shell": ("shell", "Run a line of sh in a project's pod."),
     "git": ("git", "Run git in a project's work tree, in its pod."),
+    "preview": ("previews", "Previews: ports of sessions, under addresses that nobody can guess."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
     "ci": ("ci", "Pipelines: the steps of .woodpecker.yml, run in a clean pod."),
