@@ -25,6 +25,8 @@ GROUPS: dict[str, dict[str, str]] = {
         'git': "Run git in a project's work tree, in its pod.",
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
         'operation': 'Operations that were asked for over HTTP: how each stands, and what became of it.',
+        'ci': 'Pipelines: the steps of .woodpecker.yml, run in a clean pod.',
+        'receipt': 'Receipts: what was checked on which tree, signed; held against what is there, and run again.',
         'cp': "Copy files and folders out of a project's pod, or into it.",
         'ps': 'List the commands that run.',
         'logs': "Show the log of a project's pod; in `local`, the output of its newest command.",
@@ -69,6 +71,15 @@ GROUPS: dict[str, dict[str, str]] = {
     'operation': {
         'list': 'List operations that were asked for over HTTP, newest first.',
         'show': 'Show an operation that was asked for over HTTP: how it stands, and its answer or its error.',
+    },
+    'ci': {
+        'run': 'Run the steps of .woodpecker.yml on a commit, in a clean pod, and show what they came to.',
+    },
+    'receipt': {
+        'list': "List the receipts of a project's check-ins, newest first.",
+        'show': 'Show a receipt: which change, which commands ran on exactly its tree, what they came to, and who signed it.',
+        'verify': 'Hold a receipt against its signature and against what rdev still has: journal, repository, commands and their output.',
+        'replay': 'Run the commands of a receipt again on its commit, in a clean pod, and compare: the tree and each end decide.',
     },
     'journal': {
         'prune': "Remove the journal's lines from before a time, and leave an anchor for its chain.",
@@ -132,6 +143,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'command cancel': ('command',),
     'operation list': (),
     'operation show': ('',),
+    'ci run': ('project',),
+    'receipt list': ('project',),
+    'receipt show': ('',),
+    'receipt verify': ('',),
+    'receipt replay': ('',),
     'cp': ('files', 'files'),
     'ps': (),
     'logs': ('project',),
@@ -294,6 +310,26 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--limit',), '', 'At most so many.'),
     ),
     'operation show': (),
+    'ci run': (
+        (('--branch',), '', "Of this branch; the project's, by default."),
+        (('--commit',), '', "Of this commit; the branch's newest, by default."),
+        (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
+    ),
+    'receipt list': (
+        (('--before',), '', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'receipt show': (),
+    'receipt verify': (
+        (('--replay',), None, 'Run its commands again, too, in a clean pod, and compare.'),
+        (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
+    ),
+    'receipt replay': (
+        (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
+    ),
     'cp': (
         (('--merge',), None, 'Copy into a folder that is not empty, and replace files of the same name.'),
         (('--timeout',), '', 'End it after so long: 90s, 30m, 8h.'),
