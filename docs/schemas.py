@@ -13,6 +13,7 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 from rdev_cli.domain.access import Key, KeyCreated
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
+from rdev_cli.domain.checkout import Checkout, CheckoutFolder, CheckoutStarted, CheckoutState
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
@@ -33,12 +34,22 @@ from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
+from rdev_cli.ports.forge import Branch
 
 # What each schema is of, and how such a document is asked for.
 DOCUMENTS: dict[str, tuple[Any, str]] = {
     "accepted": (Accepted, "what takes long, taken on over HTTP: 202"),
     "agent": (AgentInfo, "an agent, and what it would run with: rdev agent show -o json"),
     "agent-list": (Sequence[AgentInfo], "rdev agent list -o json"),
+    "branch": (Branch, "a branch of a project's repository, and the commit that it is at"),
+    "branch-list": (Sequence[Branch], "rdev branch list -o json"),
+    "checkout": (Checkout, "a checkout without its credential: rdev checkout show -o json, rdev checkout extend -o json"),
+    "checkout-folder": (CheckoutFolder, "a checkout that was cloned here: rdev checkout start -o json"),
+    "checkout-list": (Page[Checkout], "rdev checkout list -o json"),
+    "checkout-started": (
+        CheckoutStarted,
+        "a new checkout with its credential, the one time that it is told: POST /projects/{project}/checkouts",
+    ),
     "check": (Check, "one thing that the doctor looked at"),
     "check-list": (
         Sequence[Check],
@@ -100,7 +111,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
 # Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.
 BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
-     "ProjectCreated.repository",
+     "ProjectCreated.repository", "Checkout.url", "CheckoutFolder.url", "CheckoutFolder.folder", "CheckoutStarted.url",
     "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
     "Copied.path", "Copied.here", "Skipped.path", "FileCopied.path",
 }  # fmt: skip
@@ -182,6 +193,46 @@ class NotWhole(TypedDict):
 
     operation: str
     left: list[str]
+
+
+class CheckoutAsked(TypedDict):
+    """A checkout shall be made: its branch, and the one that it starts from."""
+
+    project: str
+    branch: str
+    target: str
+
+
+class CheckoutBegun(CheckoutAsked):
+    """A checkout is there, and its credential counts until then."""
+
+    base: str
+    expires_at: datetime
+
+
+class CheckoutNamed(TypedDict):
+    """What happened to a checkout."""
+
+    project: str
+
+
+class CheckoutExtended(CheckoutNamed):
+    """Until when a checkout's credential counts now."""
+
+    expires_at: datetime
+
+
+class CheckoutEnded(CheckoutNamed):
+    """A checkout is over; what was pushed stays on its branch."""
+
+    branch: str
+
+
+class CheckoutRevoked(CheckoutNamed):
+    """The credential of a checkout is gone, or could not be taken away yet."""
+
+    account: str
+    trouble: NotRequired[str]
 
 
 class FileCopied(TypedDict):
@@ -342,6 +393,13 @@ EVENTS: dict[str, Any] = {
     "project.delete_requested": ProjectNamed,
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
+    "checkout.requested": CheckoutAsked,
+    "checkout.started": CheckoutBegun,
+    "checkout.undone": CheckoutNamed,
+    "checkout.extended": CheckoutExtended,
+    **{f"checkout.{state.value}": CheckoutEnded for state in CheckoutState if state is not CheckoutState.ACTIVE},
+    "checkout.revoked": CheckoutRevoked,
+    "checkout.revoke_failed": CheckoutRevoked,
     "file.copied": FileCopied,
     "operation.requested": OperationMoved,
     "operation.done": OperationMoved,

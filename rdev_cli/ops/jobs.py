@@ -17,7 +17,8 @@ from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevE
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import agents, ci, commands, contexts, gc, keys, known, projects, receipts, settling
+from rdev_cli.domain.session import Session, SessionSpec
+from rdev_cli.ops import agents, ci, commands, contexts, gc, keys, known, projects, receipts, sessions, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def agent_spec(request: Mapping[str, Any]) -> AgentSpec:
     )
 
 
+def session_spec(request: Mapping[str, Any]) -> SessionSpec:
+    """Return what a request for a session means; nobody asks for one of rdev's own."""
+    words = ("project", "branch", "agent", "idle_seconds", "ttl_seconds")
+    return SessionSpec(**{word: request[word] for word in words if word in request})
+
+
 def project_spec(request: Mapping[str, Any]) -> ProjectSpec:
     """Return what a request for a project means."""
     words = ("name", "description", "source", "network", "agent", "model")
@@ -122,6 +129,10 @@ _WAYS: Mapping[str, _Way] = {
     "project.adopt": _Way(
         project=lambda w, r: projects.plan_adopt(w, r["project"]).project, do=lambda w, r: projects.adopt(w, r["project"]), over=_adopted
     ),
+    "session.end": _Way(
+        project=lambda w, r: known.session(w, r["session"], whole=True).project,
+        do=lambda w, r: sessions.end(w, r["session"], discard=r.get("discard", False)),
+    ),
     "ci.run": _Way(project=lambda w, r: ci.planned(w, r["project"], branch=r["branch"], commit=r["commit"])[0].name, do=_piped),
     "receipt.replay": _Way(
         project=lambda w, r: known.receipt(w, r["receipt"]).project,
@@ -131,17 +142,20 @@ _WAYS: Mapping[str, _Way] = {
     "context.test": _Way(project=lambda *_: "", do=lambda w, _: contexts.prove(w)),
 }
 _COMMANDS = ("command.run", "agent.run")
-OPERATIONS = (*_COMMANDS, *_WAYS)
+_SESSION = "session.start"
+OPERATIONS = (*_COMMANDS, _SESSION, *_WAYS)
 
 
 def submit(world: World, operation: str, request: Mapping[str, Any]) -> Job:
     """Record that an operation (its ledger name) shall be done with the caller's rights, and return its job; nothing is waited for.
 
-    `request` is plain data: `exec_spec`, `agent_spec` and `project_spec` say which. A command's job has the command's id, and the
-    command's record is written with it, pending. Raises what can be refused at once: Invalid, NotFound, Conflict.
+    `request` is plain data: `exec_spec`, `agent_spec` and `project_spec` say which. A command's or a session's job has its id, and
+    its record is written with it, pending or starting. Raises what can be refused at once: Invalid, NotFound, Conflict.
     """
     if operation in _COMMANDS:
         return _submit_command(world, operation, request)
+    if operation == _SESSION:
+        return _submit_session(world, request)
     id, about = world.new_id("opn"), _WAYS[operation].project(world, request)
     if (met := world.store.find_job(id)) is not None:
         return met
@@ -167,6 +181,18 @@ def _submit_command(world: World, operation: str, request: Mapping[str, Any]) ->
     return job
 
 
+def _submit_session(world: World, request: Mapping[str, Any]) -> Job:
+    id = world.new_id("ses")
+    if (was := world.store.find(Session, id)) is not None:
+        return world.store.find_job(id) or replace(_job(world, id, _SESSION, was.project), state=JobState.DONE)
+    project, session = sessions.planned(world, session_spec(request), id)
+    job = _job(world, id, _SESSION, project.name)
+    with world.store.transaction() as tx:
+        sessions.request(tx, world, session)
+        tx.put_job(Work(job=job, request=request, grant=world.grant))
+    return job
+
+
 def _job(world: World, id: str, operation: str, project: str) -> Job:
     return Job(
         id=id, operation=operation, project=project, state=JobState.PENDING, actor=world.actor, created_at=world.clock.now()
@@ -177,7 +203,7 @@ def _job(world: World, id: str, operation: str, project: str) -> Job:
 def show(world: World, operation: str) -> Job:
     """Show an operation that was asked for over HTTP: how it stands, and its answer or its error.
 
-    What became of one is kept for 7 days. A command's is here only if it could not be started: command show has the rest.
+    What became of one is kept for 7 days. A command's or a session's is here only if it could not be started: its own show has the rest.
     """
     found = world.store.find_job(operation)
     if found is None:
@@ -267,12 +293,15 @@ def _alive(world: World, held: Lease) -> Iterator[None]:
 
 
 def _done(world: World, work: Work, *, again: bool, attempt: int) -> Job | None:
-    """Do a job and return it as it ended; None for a command that was started, of which its own record tells."""
+    """Do a job and return it as it ended; None for a command or a session that was started, of which its own record tells."""
     job = work.job
     if attempt > ATTEMPTS:
         raise Conflict(f"{job.id} was given up: rdev serve died {ATTEMPTS} times while it was at it", hint="ask again", code="GIVEN_UP")
     if job.operation in _COMMANDS:
         _start(world, work)
+        return None
+    if job.operation == _SESSION:
+        sessions.start(world, session_spec(work.request), id=job.id)
         return None
     way = _WAYS[job.operation]
     try:
@@ -299,6 +328,9 @@ def _start(world: World, work: Work) -> None:
 def _failed(world: World, work: Work, error: RdevError) -> Job:
     if work.job.operation in _COMMANDS and (found := commands.recorded(world, work.job.id)) is not None:
         settling.withdraw(world, found, CommandState.FAILED)
+    if work.job.operation == _SESSION:
+        with suppress(RdevError):  # what stays is swept
+            sessions.end(world, work.job.id, reason="failed")
     problem = Problem(code=error.code, message=error.message, hint=error.hint, context=plain(error.context))
     return replace(work.job, state=JobState.FAILED, error=problem, ended_at=world.clock.now())
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
@@ -95,6 +96,8 @@ class World(Protocol):
     def premises(self) -> Premises: ...
     @property
     def files(self) -> Files: ...
+    @property
+    def copies(self) -> Copies: ...
     @property
     def hooks(self) -> Hooks: ...
     @property

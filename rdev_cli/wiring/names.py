@@ -60,6 +60,14 @@ def keys(folder: str, typed: str) -> Found:
     return [(id, words) for id, words in found if _plain(id)]
 
 
+def checkouts(folder: str, typed: str) -> Found:
+    """Return the checkouts of a context that are active, with their projects."""
+    found = _rows(
+        folder, "select id, project from checkouts where state = 'active' and id >= ? and id < ? order by id desc limit ?", typed, MOST
+    )
+    return [(id, words) for id, words in found if _plain(id)]
+
+
 def contexts(environ: Mapping[str, str]) -> Found:
     """Return the contexts there are."""
     kept = _settings(environ).get("contexts")

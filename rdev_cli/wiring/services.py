@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
@@ -272,6 +273,13 @@ class Services:
         from rdev_cli.adapters.local.copies import LocalFiles
 
         return LocalFiles(self.stop)
+
+    @shared
+    def copies(self) -> "Copies":
+        """Clones on this machine."""
+        from rdev_cli.adapters.copies import GitCopies
+
+        return GitCopies(self._environ, self.stop)
 
     @shared
     def hooks(self) -> "Hooks":

@@ -1,11 +1,11 @@
-CREATE TABLE checkouts (id text primary key, project text not null, project_id text not null, branch text not null, target text not null, base text not null, state text not null, url text not null, account text not null, actor text not null, created_at text not null, expires_at text not null, ended_at text) strict;
+CREATE TABLE checkouts (id text primary key, project text not null, project_id text not null, branch text not null, target text not null, base text not null, state text not null, url text not null, account text not null, actor text not null, created_at text not null, expires_at text not null, ended_at text, place text not null) strict;
 CREATE TABLE commands (id text primary key, project text not null, project_id text not null references projects (id) on delete cascade, kind text not null, argv text not null, state text not null, actor text not null, created_at text not null, ended_at text, exit_code integer, reason text not null, duration_ms integer, timeout_seconds integer not null, stdout_bytes integer not null, stderr_bytes integer not null, truncated integer not null, network integer not null, agent text not null, model text not null, session text not null, "commit" text not null, delivered text not null, input_tokens integer not null, output_tokens integer not null, cost_usd real not null, answer text not null, parsed integer not null default 0, cause text not null default '', session_id text not null default '') strict;
 CREATE INDEX commands_by_project on commands (project, id);
 CREATE INDEX commands_by_session on commands (session_id, id) where session_id <> '';
 CREATE INDEX commands_by_state on commands (state);
 CREATE TABLE credentials (name text primary key, place text not null, updated_at text not null) strict;
-CREATE TABLE debts (id text primary key, project text not null, kind text not null, subject text not null, reason text not null, created_at text not null, due_at text not null, tries integer not null, next_at text not null, trouble text not null, paid_at text) strict;
-CREATE INDEX debts_owed on debts (next_at) where paid_at is null;
+CREATE TABLE debts (id text primary key, project text not null, kind text not null, subject text not null, reason text not null, created_at text not null, due_at text not null, tries integer not null, next_at text not null, trouble text not null) strict;
+CREATE INDEX debts_of on debts (reason);
 CREATE TABLE deliveries (id text primary key, webhook text not null references webhooks (id) on delete cascade, kind text not null, seq integer not null, state text not null, created_at text not null, queued_at text not null, due_at text, tries integer not null, attempts text not null, body text not null) strict;
 CREATE INDEX deliveries_due on deliveries (webhook, state, due_at);
 CREATE TABLE departed (id text primary key) strict;

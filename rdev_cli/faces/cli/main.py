@@ -35,6 +35,8 @@ TREE: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
+    "checkout": ("checkouts", "Checkouts: a branch on your own machine, with a credential that reaches nothing else and ends."),
+    "branch": ("branches", "Branches: what a project's repository holds, and the commit that each is at."),
     "webhook": ("webhooks", "Webhooks: endpoints elsewhere that are told what happens."),
     "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
     "serve": ("serve", "Serve projects, commands and agents over HTTP, until it is stopped."),
@@ -276,7 +278,9 @@ def _missing(error: Any) -> str:
     ctx = error.ctx
     needed = (f"{param.opts[0]} {param.metavar}" for param in ctx.command.params if param.required and param.param_type_name == "option")
     typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]"), *needed))
-    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key"}.get(error.param.metavar or "")
+    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key", "CHECKOUT": "checkout"}.get(
+        error.param.metavar or ""
+    )
     if not noun or ctx.command_path == "rdev project create":
         return f"{typed}; {ctx.command_path} --help says more"
     return f"{typed}; rdev {noun} list shows the ones there are"

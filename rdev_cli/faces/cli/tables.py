@@ -232,7 +232,11 @@ _CARDS: dict[str, Callable[[Any], Pairs]] = {
 
 
 # kinds with tables in a module of their own, which whoever is shown other things need not load
-_ELSEWHERE = {"Receipt": "review_tables", "Replay": "review_tables"}
+_ELSEWHERE = {
+    **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
+    **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
+    "Session": "session_tables",
+}
 
 
 def _elsewhere(kind: str) -> Any:

@@ -33,6 +33,8 @@ GROUPS: dict[str, dict[str, str]] = {
         'events': 'Show what happened: who did what, on what, with which outcome.',
         'journal': "The journal's upkeep: what is old, and the proof of what is left.",
         'credential': 'Credentials: values that agents need and nobody else may see.',
+        'checkout': 'Checkouts: a branch on your own machine, with a credential that reaches nothing else and ends.',
+        'branch': "Branches: what a project's repository holds, and the commit that each is at.",
         'webhook': 'Webhooks: endpoints elsewhere that are told what happens.',
         'key': 'Keys: what a caller of `rdev serve` shows, and what it is allowed by it.',
         'serve': 'Serve projects, commands and agents over HTTP, until it is stopped.',
@@ -90,6 +92,16 @@ GROUPS: dict[str, dict[str, str]] = {
         'import': 'Keep all credentials of a file of lines KEY=VALUE, as .env files have them, or none.',
         'remove': 'Forget a credential: its value first, then its name.',
         'test': 'Try a credential: can it be read back, who takes it, and does the Messages API know it.',
+    },
+    'checkout': {
+        'start': 'Start a checkout: a branch of its own, and a credential that can write this branch alone, for a while.',
+        'list': 'List checkouts that are active, newest first; with `ended` all of them.',
+        'show': 'Show a checkout: its branch, until when its credential counts, and what became of it.',
+        'extend': 'Let a checkout go on until so long from now; one that lasts longer already stays as it is.',
+        'cancel': 'Cancel a checkout: its credential counts no more; what was pushed stays on its branch, and every folder stays as it is.',
+    },
+    'branch': {
+        'list': "List the branches of a project's repository, and the commit that each is at.",
     },
     'webhook': {
         'add': 'Tell an endpoint what happens, and show its secret this once.',
@@ -158,6 +170,12 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'credential import': ('files',),
     'credential remove': ('credential',),
     'credential test': ('credential',),
+    'checkout start': ('project', ''),
+    'checkout list': (),
+    'checkout show': ('checkout',),
+    'checkout extend': ('checkout',),
+    'checkout cancel': ('checkout',),
+    'branch list': ('project',),
     'webhook add': (),
     'webhook list': (),
     'webhook test': ('',),
@@ -368,6 +386,25 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'credential test': (
         (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
     ),
+    'checkout start': (
+        (('--dir',), 'dirs', 'The folder to clone into, a new one; ./PROJECT by default.'),
+        (('--for',), '', 'How long its credential counts, from now on: 90m, 8h, 2d.'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+    ),
+    'checkout list': (
+        (('--project', '-p'), 'project', "Only this project's."),
+        (('--all',), None, 'Those that have ended, too.'),
+        (('--before',), 'checkout', 'Only those older than this one.'),
+        (('--limit',), '', 'At most so many.'),
+    ),
+    'checkout show': (),
+    'checkout extend': (
+        (('--for',), '', 'How long its credential counts, from now on: 90m, 8h, 2d.'),
+    ),
+    'checkout cancel': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'branch list': (),
     'webhook add': (
         (('--url',), '', 'Where messages are sent: https://HOST/PATH.'),
         (('--event',), '', 'A kind of event, or all of a noun: command.*; can be repeated.'),

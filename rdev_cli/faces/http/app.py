@@ -17,6 +17,7 @@ from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.faces.http import (
     agents,
+    checkouts,
     ci,
     commands,
     contexts,
@@ -27,6 +28,7 @@ from rdev_cli.faces.http import (
     operations,
     projects,
     receipts,
+    sessions,
     stream,
     upkeep,
     webhooks,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
-    upkeep.routes, ci.routes, receipts.routes, stream.routes, keys.routes, document.routes,
+    sessions.routes, checkouts.routes, upkeep.routes, ci.routes, receipts.routes, stream.routes, keys.routes, document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {

@@ -199,7 +199,8 @@ def _endpoint(func: Callable[..., Any], entry: Entry, status: int) -> Callable[.
 def begin(world: World, op: Callable[..., Any], **asked: Any) -> Reply:
     """Hand over an operation that takes long, and return what its caller is told at once: its id, and where to follow it."""
     job = jobs.submit(world, entry_of(op).name, asked)
-    place = f"/commands/{job.id}" if job.id.startswith("cmd_") else f"/operations/{job.id}"
+    noun = {"cmd": "commands", "ses": "sessions"}.get(job.id.partition("_")[0], "operations")
+    place = f"/{noun}/{job.id}"
     return Reply(Accepted(id=job.id, stream_url=f"{place}/events"), 202, {"location": place})
 
 

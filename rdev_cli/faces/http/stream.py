@@ -19,11 +19,11 @@ from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.command import Command
 from rdev_cli.domain.errors import Denied, Invalid, NotFound, Unavailable
 from rdev_cli.domain.values import shown
-from rdev_cli.faces.http.face import Guarded, Routes, serves
-from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Output, Position, Source, View, following, reached, reset, text
+from rdev_cli.faces.http.face import Guarded, Routes, serves, whole
+from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Life, Output, Position, Source, View, following, reached, reset, text
 from rdev_cli.faces.http.frames import frame, retry, told, trouble
 from rdev_cli.faces.http.wire import bounded
-from rdev_cli.ops import commands, events, jobs, keys, known
+from rdev_cli.ops import commands, events, jobs, keys, known, sessions
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import Stop
 from rdev_cli.wiring.log import log
@@ -377,6 +377,14 @@ def operation_(world: World, request: Request, operation: str, after: _After = N
     all_ = streams(request.app)
     place = Place({"project": job.project, "stream_id": job.id}, last_event_id or after, 1, newest=True)
     return EventStream(all_, job.id, lambda: Done(all_.services, job), world, EVERYTHING, place)
+
+
+@_streams("/sessions/{session}/events", sessions.events, "stream")
+def session_(world: World, request: Request, session: str, after: _After = None, last_event_id: _Last = None) -> Any:
+    found = known.session(world, whole(session, "ses", "session"), whole=True)
+    all_ = streams(request.app)
+    place = Place({"project": found.project, "stream_id": found.id}, last_event_id or after, 1, newest=False)
+    return EventStream(all_, found.id, lambda: Life(all_.services, found), world, EVERYTHING, place)
 
 
 def _journal(world: World, request: Request, view: View, project: str, given: str | None) -> EventStream:
