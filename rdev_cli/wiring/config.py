@@ -178,6 +178,10 @@ class Config:
     def default_agent(self) -> str:
         return str(self._get("agent", "claude")[0])
 
+    def pool_size(self) -> int | None:
+        found: int | None = self._get("pool", None)[0]
+        return found
+
     # the port
 
     def contexts(self) -> Sequence[Context]:
@@ -220,6 +224,7 @@ class Config:
             ("agent", "claude"),
             ("agents", {}),
             ("vault", "auto"),
+            ("pool", ""),
             ("preview_domain", ""),
         ):
             value, where = self._get(key, default)
