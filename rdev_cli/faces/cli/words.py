@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'shell': "Run a line of sh in a project's pod.",
         'git': "Run git in a project's work tree, in its pod.",
         'session': 'Sessions: a pod of its own for a while, on a branch of a project, with an end.',
+        'preview': 'Previews: ports of sessions, under addresses that nobody can guess.',
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
         'operation': 'Operations that were asked for over HTTP: how each stands, and what became of it.',
         'ci': 'Pipelines: the steps of .woodpecker.yml, run in a clean pod.',
@@ -77,6 +78,10 @@ GROUPS: dict[str, dict[str, str]] = {
         'attach': "Sit down at a session's terminal, which goes on when you leave: ctrl-p ctrl-q, or ~. at the beginning of a line.",
         'events': 'Show what happened in a session: its own life, and each of its commands.',
         'end': 'End a session: its previews and commands, then its pod; what was not checked in is kept on rdev/rescue/<session>.',
+    },
+    'preview': {
+        'list': 'List the open ports of a session, or of all, with their addresses.',
+        'close': 'Close a port of a session; its address leads nowhere any more, and its connections end.',
     },
     'command': {
         'list': 'List commands, newest first.',
@@ -174,6 +179,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'session attach': ('session',),
     'session events': ('session',),
     'session end': ('session',),
+    'preview list': ('session',),
+    'preview close': ('session', ''),
     'command list': (),
     'command show': ('command',),
     'command output': ('command',),
@@ -401,6 +408,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--yes', '-y'), None, 'Do not ask whether it may be discarded.'),
         (('--timeout',), '', 'How long to wait while another process has it (30s).'),
     ),
+    'preview list': (),
+    'preview close': (),
     'command list': (
         (('--project', '-p'), 'project', "Only this project's."),
         (('--running',), None, 'Only those that run.'),
@@ -598,7 +607,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--agent-args',), '', 'The arguments of a program of yours.'),
         (('--agent-variables',), '', 'What a program of yours takes from your environment.'),
         (('--agent-env',), '', 'A variable for an agent; no secrets.'),
+        (('--preview-domain',), '', "The domain that previews are under; '' for names of this machine."),
         (('--vault',), '|auto|keyring|file|passphrase', 'Where credentials are kept: auto, keyring, file or passphrase.'),
+        (('--pool',), '', 'How many workers the server keeps warm for sessions.'),
     ),
     'gc': (
         (('--apply',), None, 'Remove what is garbage.'),
