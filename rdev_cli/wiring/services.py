@@ -363,6 +363,11 @@ class Services:
             twin.__dict__.update(settings=BoundSettings(self.root.settings), vaults=Closed(), premises=Closed())
         return twin
 
+    def unstopped(self) -> "Services":
+        twin = copy.copy(self)
+        twin.stop = Stop()
+        return twin
+
     def minting(self, seed: str) -> "Services":
         from collections import Counter
 

@@ -1,5 +1,6 @@
 """Bare repositories on this machine: what forges do in them, whether they are the forge's own or a mirror of what it has elsewhere."""
 
+import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -112,6 +113,17 @@ def merge_base(path: Path, a: str, b: str) -> str:
     """Return the best common ancestor of two commits, empty if they have none."""
     code, out = git(path, "merge-base", "--end-of-options", a, b, ok=(0, 1))
     return out.decode().split("\n", 1)[0] if code == 0 else ""
+
+
+@contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock in a repository while the block runs; it goes with its holder, however that ends."""
+    fd = os.open(path / f"rdev-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextmanager
