@@ -80,10 +80,12 @@ def again(home: Mapping[str, str], tmp_path: Path) -> Callable[[], None]:
     return back
 
 
-def _look(home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str) -> tuple[int, list[int]]:
+def _look(
+    home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str, report: Path | None = None
+) -> tuple[int, list[int]]:
     """Return how many steps there are in a command, and those before which something changed in the home."""
     back()
-    report = tmp_path / "steps.json"
+    report = report or tmp_path / "steps.json"
     argv = [sys.executable, str(STRUCK), "look", str(report), "--", *words]
     subprocess.run(argv, env=dict(home), cwd=tmp_path, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
     back()
