@@ -122,6 +122,10 @@ MEANINGS = {
     "OUTPUT_GONE": "what the command printed is not kept any more (7 days)",
     "PARTIAL": "some steps stand; `context.left` lists them and the hint is the command that goes on",
     "PENDING": "it has not ended yet",
+    "EMPTY_REPOSITORY": "the project's repository has no commit that a session could begin at",
+    "NOT_KEPT": "the pod of a session stays, because what is in it could not be kept yet",
+    "NOTHING_STAGED": "nothing is staged that could be committed",
+    "NO_TERMINAL": "the terminal of a session takes no keys; attach again",
     "RESCUED": "the branch had moved on, so the commit went to the branch named in `context.branch`; nothing is lost",
     "SEVERAL": "several pods are meant; `context.pods` names them",
     "STATE_BUSY": "the database was locked for 30 seconds",
@@ -196,6 +200,7 @@ VALUES = {
     "PROJECT": "project",
     "SOURCE": "files",
     "TARGET": "files",
+    "SESSION": "session",
     "SHELL": f"|{'|'.join(completion.SCRIPTS)}",
 }
 

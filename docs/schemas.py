@@ -25,12 +25,14 @@ from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
+from rdev_cli.domain.preview import Preview
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
 from rdev_cli.domain.review import Checkin
 from rdev_cli.domain.serving import Manifests
+from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
@@ -68,7 +70,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "ended-line": (EndedLine, "the last line of a command that was followed: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
     "event": (Event, "a line of the journal: rdev events -o jsonl, rdev claude -o jsonl"),
-    "event-list": (Page[Event], "rdev events -o json"),
+    "event-list": (Page[Event], "rdev events -o json, rdev session events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "key": (Key, "a key without its secret: rdev key show -o json, rdev key revoke -o json"),
@@ -82,6 +84,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
+    "preview": (Preview, "a port of a session and its address: rdev session preview -o json, rdev preview close -o json"),
+    "preview-list": (Sequence[Preview], "rdev preview list -o json"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
     "project-found": (ProjectFound, "a project of whoever, as it is found in a place"),
     "project-found-list": (Sequence[ProjectFound], "rdev project list --all -o json"),
@@ -99,6 +103,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "webhook": (Webhook, "an endpoint that is told what happens: rdev webhook remove -o json"),
     "webhook-list": (Sequence[Webhook], "rdev webhook list -o json"),
     "webhook-secret": (WebhookSecret, "a webhook with its secret: rdev webhook add -o json, rdev webhook rotate -o json"),
+    "session": (Session, "a session: rdev session show -o json, rdev session start -o json, rdev session end -o json"),
+    "session-list": (Page[Session], "rdev session list -o json"),
     "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
@@ -185,6 +191,7 @@ class KeyMade(KeyNamed):
 class NotWhole(TypedDict):
     """Steps that could not be undone, or not be done."""
 
+    project: NotRequired[str]
     operation: str
     left: list[str]
 
@@ -229,9 +236,56 @@ class CheckoutRevoked(CheckoutNamed):
     trouble: NotRequired[str]
 
 
+class SessionNamed(TypedDict):
+    """What happened to a session."""
+
+    project: str
+
+
+class SessionAsked(SessionNamed):
+    """A session shall be started; `purpose` is work, or checks for rdev's own."""
+
+    branch: str
+    base: str
+    purpose: Purpose
+    agent: str
+
+
+class SessionStarted(SessionNamed):
+    """A session takes work; `worker` is empty for a pod that was made for it."""
+
+    branch: str
+    base: str
+    pod: str
+    worker: str
+
+
+class SessionExpiring(SessionNamed):
+    """A session ends then, if nothing is done in it (`idle`) or in any case (`expired`)."""
+
+    reason: str
+    ends_at: datetime
+
+
+class SessionRescued(SessionNamed):
+    """What was not checked in was brought to this branch."""
+
+    branch: str
+
+
+class SessionEnded(SessionNamed):
+    """A session is over, why, and the branch that keeps what was not checked in; `gone`: its pod was, and nothing could be looked for."""
+
+    branch: str
+    reason: str
+    rescue: str
+    gone: bool
+
+
 class FileCopied(TypedDict):
     """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
 
+    project: NotRequired[str]
     path: str
     out: bool
     files: int
@@ -244,6 +298,13 @@ class OperationMoved(TypedDict):
 
     operation: str
     project: str
+
+
+class PreviewMoved(TypedDict):
+    """A port of a session was opened or closed; its address is told to nobody who did not ask for it."""
+
+    project: str
+    port: int
 
 
 class CommandStarted(TypedDict):
@@ -427,10 +488,20 @@ EVENTS: dict[str, Any] = {
     **{f"checkout.{state.value}": CheckoutEnded for state in CheckoutState if state is not CheckoutState.ACTIVE},
     "checkout.revoked": CheckoutRevoked,
     "checkout.revoke_failed": CheckoutRevoked,
+    "session.requested": SessionAsked,
+    "session.started": SessionStarted,
+    "session.undone": SessionNamed,
+    "session.undo_failed": NotWhole,
+    "session.expiring": SessionExpiring,
+    "session.rescued": SessionRescued,
+    "session.ended": SessionEnded,
+    "session.end_failed": NotWhole,
     "file.copied": FileCopied,
     "operation.requested": OperationMoved,
     "operation.done": OperationMoved,
     "operation.failed": OperationMoved,
+    "preview.opened": PreviewMoved,
+    "preview.closed": PreviewMoved,
     "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
