@@ -92,7 +92,14 @@ def copy(world: World, spec: CopySpec, tally: Tally | None = None) -> Copy:
 
 
 def _told(world: World, project: Project, spec: CopySpec, tally: Tally) -> None:
-    facts = {"project": project.name, "path": spec.path, "out": spec.out, "files": tally.files, "bytes": tally.bytes, "failed": tally.failed_count}
+    facts = {
+        "project": project.name,
+        "path": spec.path,
+        "out": spec.out,
+        "files": tally.files,
+        "bytes": tally.bytes,
+        "failed": tally.failed_count,
+    }
     with world.store.transaction() as tx:
         tx.append("file.copied", project.target, facts)
         if project.session_id:
@@ -235,7 +242,9 @@ def _untaken(spec: CopySpec, project: Project, source: Source, ran: Ran) -> Rdev
     if ran.code == 24:
         return Denied(f"no right to write to {what}", hint=f"{look} shows whose it is", path=spec.path)
     if ran.code in (25, 28):
-        return Unavailable(f"there is no room for it at {what}", hint=f"rdev exec {project.target} -- df -h . shows the disk", code="NO_ROOM")
+        return Unavailable(
+            f"there is no room for it at {what}", hint=f"rdev exec {project.target} -- df -h . shows the disk", code="NO_ROOM"
+        )
     if ran.code == 27:
         return Failed(f"what arrived at {what} is not what was sent, so it was not kept", hint="copy it again", code="BAD_COPY")
     if ran.code == 30:

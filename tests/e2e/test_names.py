@@ -70,6 +70,9 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "CIDR": (2,),
     "DURATION|never": (2,),
     "OPERATION": (2,),
+    "CHECKOUT": (2,),
+    "BRANCH": (2,),
+    "DIR": (2, 3),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -132,6 +135,8 @@ GIVEN = {
     "delivery": "dlv_00000000000000000000",
     "operation": "opn_00000000000000000000",
     "key": "key_00000000000000000000",
+    "checkout": "chk_00000000000000000000",
+    "branch": "main",
     "name": "local",
     "prompt": "do it",
     "line": "touch P",

@@ -77,6 +77,8 @@ GROUPS: dict[str, dict[str, str]] = {
         'files': 'Copy files and folders out of a session, or into it; :PATH is in the session.',
         'attach': "Sit down at a session's terminal, which goes on when you leave: ctrl-p ctrl-q, or ~. at the beginning of a line.",
         'events': 'Show what happened in a session: its own life, and each of its commands.',
+        'preview': 'Open a port of a session under an address of its own, which ends with the session.',
+        'checkin': 'Check in what was done in a session: a pull request, a review, and on wish a merge.',
         'end': 'End a session: its previews and commands, then its pod; what was not checked in is kept on rdev/rescue/<session>.',
     },
     'preview': {
@@ -178,6 +180,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'session files': ('session', 'files', 'files'),
     'session attach': ('session',),
     'session events': ('session',),
+    'session preview': ('session', ''),
+    'session checkin': ('session',),
     'session end': ('session',),
     'preview list': ('session',),
     'preview close': ('session', ''),
@@ -402,6 +406,18 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('-f', '--follow'), None, 'Go on, until the session ends.'),
         (('--after',), '', 'Only what came after this line.'),
         (('--limit',), '', 'At most so many at a time.'),
+    ),
+    'session preview': (
+        (('--local',), None, 'Listen at a port of this machine instead, until Ctrl-C; needs no rdev serve.'),
+        (('--at',), '', 'Which one, with --local; the same number by default.'),
+    ),
+    'session checkin': (
+        (('--message', '-m'), '', "Of the commit of what is staged; its first line is the pull request's title."),
+        (('--merge',), None, 'Merge it, once its review has passed.'),
+        (('--timeout',), '', 'How long to wait while another process has it (30s).'),
+        (('--passphrase-file',), 'files', "A file with the vault's passphrase; a terminal is asked, by default."),
+        (('--idempotency-key',), '', 'Do it once: the same again under this key, within 24h, tells what the first did.'),
+        (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
     ),
     'session end': (
         (('--discard',), None, 'Keep nothing of what was not checked in.'),
