@@ -519,9 +519,11 @@ def test_a_program_that_reads_nothing_holds_little(stage, monkeypatch):
     with stage.connect() as to:
         to.sendall(f"POST / HTTP/1.1\r\nHost: {stage.host}\r\nContent-Length: {1 << 30}\r\n\r\n".encode())
         sent = 0
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
+        try:
+            while sent < 64 << 20:
                 sent += to.send(bytes(1 << 16))
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # it is not waited for, either
         assert sent < 16 << 20
 
 
