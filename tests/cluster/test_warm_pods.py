@@ -143,7 +143,9 @@ def shop(world: LabWorld) -> Project:
 
 
 def inside(world: LabWorld, worker: Worker, text: str, *words: str, check: bool = True) -> str:
-    return lab.kubectl("-n", world.cluster.namespace, "exec", worker.pod, "--", "sh", "-c", text, "sh", *words, check=check).decode(errors="replace")
+    return lab.kubectl("-n", world.cluster.namespace, "exec", worker.pod, "--", "sh", "-c", text, "sh", *words, check=check).decode(
+        errors="replace"
+    )
 
 
 def claim(world: LabWorld) -> Worker:
@@ -199,7 +201,10 @@ HIDDEN = {
         "attributes of folders",
     ),
     "another mode of a folder of its own": ("chmod 700 /home/rdev 2>/dev/null || mkdir /workspace/x", ""),
-    "the container started again": ("kill -TERM 1; sleep 2", "PID 1 not as made|started again|does not run|does not answer|could not be looked at"),
+    "the container started again": (
+        "kill -TERM 1; sleep 2",
+        "PID 1 not as made|started again|does not run|does not answer|could not be looked at",
+    ),
     "the pod deleted": (None, "gone"),
 }
 
@@ -284,7 +289,9 @@ def test_of_twenty_at_once_each_gets_a_worker_of_its_own_or_none(make, tmp_path,
     [t.join() for t in threads]
     assert len(won) == len({pod for pod, _ in won}) == 6
     for pod, session in won:
-        label = lab.kubectl("-n", namespace, "get", "pod", pod, "-o", f"jsonpath={{.metadata.labels.{LABEL.replace('.', chr(92) + '.')}id}}")
+        label = lab.kubectl(
+            "-n", namespace, "get", "pod", pod, "-o", f"jsonpath={{.metadata.labels.{LABEL.replace('.', chr(92) + '.')}id}}"
+        )
         assert label.decode() == session
 
 
