@@ -97,12 +97,10 @@ class GiteaForge:
         if answer.status == 404:
             return None
         if answer.status in MOVED:
-            number = answer.location.rstrip("/").rpartition("/")[2]
-            now = self._api.get("/repositories" + at(number)) if number.isdecimal() else None
-            name = shown(str(now["full_name"])) if now else shown(answer.location)
+            name = shown("/".join(answer.location.partition("/repos/")[2].split("/")[:2]) or answer.location)
             raise Conflict(
                 f"the repository {where} was renamed or moved to {name}",
-                hint="give it its old name back at Gitea, or remove it there",
+                hint=f"name it {self._of()}/{project.name} again at Gitea, or remove it there",
                 code="FORGE_MOVED",
                 repository=where,
             )
@@ -156,8 +154,8 @@ class GiteaForge:
     def delete_repository(self, project: Project) -> bool:
         there = self._found(project) is not None
         if there:
-            for access in self._holders.of(self._repo(project)):
-                self._holders.dismiss(access.name)
+            with bare.alone(private_folder(self._folder)):
+                self._holders.clear(self._repo(project))
             self._api.call("DELETE", self._repo(project), ok=(204, 404))
         path = self._folder / f"{project.name}.git"
         if "mirror" in (bare.owner(path) or {}):
