@@ -75,6 +75,16 @@ class Project:
         return ""
 
     @property
+    def target(self) -> str:
+        """What a person types to do something in this pod."""
+        return self.session_id or self.name
+
+    @property
+    def filled_with(self) -> str:
+        """The commit that its work tree is filled with, empty for the newest one of its branch."""
+        return ""
+
+    @property
     def spec(self) -> ProjectSpec:
         """What was asked for when it was created."""
         return ProjectSpec(

@@ -1,5 +1,6 @@
 """A session: a pod that is bound to a project for a while, on a branch, with an end."""
 
+import re
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -51,6 +52,8 @@ class SessionSpec:
             branch(self.branch)
         if self.agent:
             name(self.agent, "agent")
+        if self.purpose is Purpose.CHECKS and not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
+            raise Invalid("checks look at one commit", hint="give its whole hash", field="commit")
         for field in ("idle", "ttl"):
             if not 1 <= getattr(self, f"{field}_seconds") <= LONGEST:
                 raise Invalid(f"{field} is at least 1s and at most 366d", hint=f"--{field} 30m", field=field)
@@ -92,6 +95,12 @@ class Place(Project):
     """A session's pod as everything takes it that works in a project's pod: under the session's id, pod and branch."""
 
     owner: ProjectId
+    commit: str = ""  # what its work tree is filled with, whatever the branch is at; empty: the branch
+
+    @property
+    def filled_with(self) -> str:
+        """The commit that its work tree is filled with, empty for the newest one of its branch."""
+        return self.commit
 
     @property
     def owner_id(self) -> ProjectId:
@@ -107,7 +116,7 @@ class Place(Project):
 def place(project: Project, session: Session) -> Place:
     """Return the place of a session of a project."""
     own = {field.name: getattr(project, field.name) for field in fields(Project)}
-    found = Place(**own, owner=project.owner_id)
+    found = Place(**own, owner=project.owner_id, commit=session.base if session.purpose is Purpose.CHECKS else "")
     return replace(
         found,
         id=ProjectId(session.id),
@@ -116,6 +125,32 @@ def place(project: Project, session: Session) -> Place:
         network=project.network and session.network,
         agent=session.agent or project.agent,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """What a session's work tree holds: the commit that it is at, whether something is staged, and what else was changed."""
+
+    head: str  # empty where there is no commit
+    staged: bool = False
+    dirty: tuple[str, ...] = ()  # paths with changes that are not staged, new files too; the first 200
+    dirty_count: int = 0
+    unmerged: tuple[str, ...] = ()  # paths that a merge left in conflict
+
+
+def own_branch(id: str) -> str:
+    """Return the branch of a session that was given none."""
+    return f"rdev/{id}"
+
+
+def rescue_branch(id: str) -> str:
+    """Return the branch that keeps what a session had not checked in."""
+    return f"rdev/rescue/{id}"
+
+
+def warning(total: int) -> int:
+    """Return how many seconds before an end it is told, of so many seconds that something lasts."""
+    return min(WARNING, max(1, total // 3))
 
 
 def session_pod(project: str, id: str) -> str:

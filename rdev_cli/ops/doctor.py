@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.domain.operation import Operation
 from rdev_cli.domain.report import Check, Verdict
-from rdev_cli.ops import contexts, credentials, premises
+from rdev_cli.ops import contexts, credentials, debts, premises
 from rdev_cli.ops.agents import proof
 from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ports import World
@@ -21,6 +21,7 @@ def check(world: World) -> Sequence[Check]:
         unfinished += world.store.unfinished()
         found += credentials.checks(world)
         found += premises.look(world)
+        found += debts.checks(world)
     except RdevError as e:
         found.append(Check(name="state.open", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
     try:

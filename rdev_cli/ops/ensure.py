@@ -33,9 +33,9 @@ class Step:
 
 
 @contextmanager
-def lease(world: World, name: str) -> Iterator[Lease]:
-    """Hold a lease on a name while the block runs; wait for another's as long as the caller is patient, then Conflict BUSY."""
-    owner, end = world.new_id("own"), world.clock.monotonic() + world.patience()
+def lease(world: World, name: str, *, wait: bool = True) -> Iterator[Lease]:
+    """Hold a lease on a name while the block runs; wait for another's as long as the caller is patient, or not at all, then Conflict BUSY."""
+    owner, end = world.new_id("own"), world.clock.monotonic() + (world.patience() if wait else 0.0)
     while True:
         try:
             with world.store.transaction() as tx:
@@ -137,7 +137,8 @@ def _undo(
 
 def _tell(tx: Writing, operation: Operation, what: str, left: Sequence[str]) -> None:
     noun, _, name = operation.subject.partition(":")
-    tx.append(f"{noun}.{what}", name, {"operation": operation.id, "left": list(left)})
+    project = {"project": operation.spec["project"]} if "project" in operation.spec else {}
+    tx.append(f"{noun}.{what}", name, {**project, "operation": operation.id, "left": list(left)})
 
 
 def clear(
@@ -148,10 +149,11 @@ def clear(
     *,
     done: Callable[[Writing], None],
     finish: str,
+    again: bool = False,
 ) -> None:
     """Attempt every step of a removal, whatever fails; Partial joins what failed, and the same command goes on.
 
-    A removal is not undone: a stop leaves it where it stands.
+    A removal is not undone: a stop leaves it where it stands. `again`: that it failed is in the journal already.
     """
     left: list[str] = []
     objects: list[Any] = []  # what became of each thing, where a step removes several
@@ -173,7 +175,8 @@ def clear(
     if left:
         with world.store.transaction() as tx:
             tx.hold(held, HELD)
-            _tell(tx, operation, "delete_failed", left)
+            if not again:
+                _tell(tx, operation, f"{operation.kind.partition('.')[2]}_failed", left)
             tx.end_operation(operation.id, OperationState.UNDO_FAILED)
         more: dict[str, Any] = {"objects": objects} if objects else {}
         raise Partial(f"not everything could be removed: {'; '.join(left)}", left=tuple(left), hint=finish, **more) from cause

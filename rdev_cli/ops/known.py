@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound
 from rdev_cli.domain.project import ProjectState
-from rdev_cli.domain.session import Session, SessionState
+from rdev_cli.domain.session import Session, SessionState, warning
 from rdev_cli.domain.session import place as session_place
 from rdev_cli.domain.values import id_like, name, shown
 
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
     from rdev_cli.domain.checkout import Checkout
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project
+    from rdev_cli.domain.review import Receipt
     from rdev_cli.ports import World
     from rdev_cli.ports.store import R, Writing
+
+RESTING = 5.0  # seconds in which a session's use is noted once
 
 
 def project(world: World, text: str) -> Project:
@@ -26,11 +31,12 @@ def project(world: World, text: str) -> Project:
         from difflib import get_close_matches  # noqa: PLC0415 -- only for a hint
 
         near = get_close_matches(text, [each.name for each in world.store.projects()], 1)
-        raise _no_project(text, f"did you mean {near[0]}? " if near else "")
+        raise no_project(text, f"did you mean {near[0]}? " if near else "")
     return found
 
 
-def _no_project(text: str, near: str = "") -> NotFound:
+def no_project(text: str, near: str = "") -> NotFound:
+    """Return what to say where there is no such project."""
     hint = f"{near}rdev project list shows the ones there are, rdev project create {text} makes it"
     return NotFound(f"there is no project {text}", hint=hint, project=text)
 
@@ -39,8 +45,21 @@ def ready(world: World, text: str) -> Project:
     """Return a project that can take work, or the place of a session; Conflict, with what to type, if it is half made or half gone."""
     if text.startswith("ses_"):
         found = session(world, text)
-        return session_place(_takes_work(project(world, found.project)), _open(found))
-    return _takes_work(project(world, text))
+        return session_place(whole(world, found.project), opened(found))
+    return whole(world, text)
+
+
+def standing(world: World, text: str) -> Project:
+    """Return a project, or the place of a session, whatever its state: to be looked at."""
+    if not text.startswith("ses_"):
+        return project(world, text)
+    found = session(world, text)
+    return session_place(project(world, found.project), found)
+
+
+def whole(world: World, text: str) -> Project:
+    """Return a project that can take work, and nothing else; Conflict, with what to type, if it is half made or half gone."""
+    return takes_work(project(world, text))
 
 
 def still(tx: Writing, then: Project) -> None:
@@ -50,13 +69,13 @@ def still(tx: Writing, then: Project) -> None:
     """
     now = tx.find_project(then.name)
     if now is None or now.id != then.owner_id:
-        raise _no_project(then.name)
-    _takes_work(now)
+        raise no_project(then.name)
+    takes_work(now)
     if then.session_id:
         found = tx.find(Session, then.session_id)
         if found is None:
             raise _no_session(then.session_id)
-        _open(found)
+        opened(found)
 
 
 def place(world: World, command: Command) -> Project | None:
@@ -82,6 +101,13 @@ def checkout(world: World, text: str, *, whole: bool = False) -> Checkout:
     return _record(world, Checkout, text, "chk", "checkout", "checkout list", whole=whole)
 
 
+def receipt(world: World, text: str) -> Receipt:
+    """Return a receipt by its id or a unique beginning of it."""
+    from rdev_cli.domain.review import Receipt  # noqa: PLC0415 -- few commands need it
+
+    return _record(world, Receipt, text, "rcp", "receipt", "receipt list PROJECT", whole=False)
+
+
 def _record(world: World, kind: type[R], text: str, prefix: str, noun: str, where: str, *, whole: bool) -> R:
     if not id_like(text, prefix):
         raise Invalid(f"'{shown(text)}' is no {noun} id", hint=f"rdev {where} shows the ids: {prefix}_…", field=noun)
@@ -98,11 +124,23 @@ def _record(world: World, kind: type[R], text: str, prefix: str, noun: str, wher
     return found[0]
 
 
+def touched(tx: Writing, session: str, now: datetime) -> None:
+    """Note in a transaction that a session is used; what was told of its end counts no more, unless it ends in any case."""
+    found = tx.find(Session, session)
+    if found is None or found.state is not SessionState.READY:
+        return
+    left = (found.created_at + timedelta(seconds=found.ttl_seconds) - now).total_seconds()
+    warned = found.warned_at if left <= warning(found.ttl_seconds) else None
+    if warned != found.warned_at or (now - found.active_at).total_seconds() >= min(RESTING, found.idle_seconds / 10):
+        tx.put(replace(found, active_at=max(now, found.active_at), warned_at=warned))
+
+
 def _no_session(id: str) -> NotFound:
     return NotFound(f"there is no session {id}", hint="rdev session list shows the ones there are", session=id)
 
 
-def _open(found: Session) -> Session:
+def opened(found: Session) -> Session:
+    """Return a session that takes work; Conflict, with what to type, if it does not."""
     if found.state is SessionState.READY:
         return found
     if found.state is SessionState.ENDED:
@@ -116,12 +154,17 @@ def _open(found: Session) -> Session:
             code="STARTING",
             session=found.id,
         )
+    if found.state is SessionState.FAILED:
+        raise Conflict(
+            f"the session {found.id} could not be started", hint=f"rdev session end {found.id} clears it", code="STARTING", session=found.id
+        )
     raise Conflict(
         f"the session {found.id} is being ended", hint=f"rdev session end {found.id} goes on with it", code="ENDING", session=found.id
     )
 
 
-def _takes_work(found: Project) -> Project:
+def takes_work(found: Project) -> Project:
+    """Return a project that takes work; Conflict, with what to type, if it does not."""
     text = found.name
     if found.state in (ProjectState.CREATING, ProjectState.FAILED):
         raise Conflict(

@@ -273,7 +273,7 @@ def sync(world: World, project: str) -> ProjectSync:
     from rdev_cli.ops import commands, workspaces
     from rdev_cli.ops.ensure import lease
 
-    found = known.ready(world, project)
+    found = known.whole(world, project)
     commands.revive(world, found)
     commands.reconcile(world, project)
     for other in world.store.commands(project=project, states=OPEN, limit=1000):
@@ -326,13 +326,15 @@ def delete(world: World, project: str) -> Project:
 
 
 def _removing(world: World, project: Project) -> Sequence[Step]:
-    from rdev_cli.ops import commands
+    from rdev_cli.ops import commands, receipts, sweeping
     from rdev_cli.ops.ensure import Step
 
     def nothing() -> None:
         """A removal is not undone."""
 
     return [
+        Step("sessions", f"end the sessions of {project.name}; nothing of them is kept", lambda: sweeping.end_all(world, project), nothing),
+        Step("keys", f"forget the keys that sign receipts of {project.name}", lambda: receipts.forget(world, project), nothing),
         Step("commands", f"end the commands of {project.name} and forget their output", lambda: commands.end_all(world, project), nothing),
         Step("pod", f"remove the pod {project.pod} with the work tree", lambda: world.cluster.delete_pod(project), nothing),
         Step("repository", f"remove the repository {project.repository}", lambda: world.forge.delete_repository(project), nothing),

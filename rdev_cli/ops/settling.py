@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rdev_cli.domain.command import OPEN, Command, CommandKind, CommandState, Ending, Outcome, Progress
 from rdev_cli.domain.errors import Conflict, OutcomeUnknown, RdevError, Unavailable
 from rdev_cli.domain.job import WAITING
-from rdev_cli.ops import workspaces
+from rdev_cli.ops import known, workspaces
 from rdev_cli.ports.timing import LONG_RUNNING
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def _record(
         if now is None:
             return settled  # forgotten with its project, but this caller saw how it ended
         tx.put_command(settled)
+        if settled.session_id:
+            known.touched(tx, settled.session_id, world.clock.now())
         tx.forget(starting(command))
         tx.release(f"workspace:{project.id}", command.id)
         facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}

@@ -171,6 +171,11 @@ class Config:
         return str(self._get("vault", "auto")[0])
 
     @property
+    def preview_domain(self) -> str:
+        """The domain that previews are under, empty if they are on the server's own machine alone."""
+        return str(self._get("preview_domain", "")[0])
+
+    @property
     def agents(self) -> Mapping[str, Mapping[str, Any]]:
         """What the context says of agents, by name."""
         found: Mapping[str, Mapping[str, Any]] = self._get("agents", {})[0]
@@ -181,6 +186,10 @@ class Config:
 
     def default_agent(self) -> str:
         return str(self._get("agent", "claude")[0])
+
+    def pool_size(self) -> int | None:
+        found: int | None = self._get("pool", None)[0]
+        return found
 
     # the port
 
@@ -228,6 +237,8 @@ class Config:
             ("agent", "claude"),
             ("agents", {}),
             ("vault", "auto"),
+            ("pool", ""),
+            ("preview_domain", ""),
         ):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))

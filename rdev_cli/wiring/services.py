@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.credential import GITEA_TOKEN
 from rdev_cli.domain.errors import Invalid, Unavailable
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from rdev_cli.ports import Shelf, World
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
+    from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.timing import Clock
     from rdev_cli.ports.vault import Vaults
 
@@ -157,6 +160,19 @@ class Services:
             self.folder, installation=self.installation, isolation=settings.isolation, shown=settings.shown, caller=self._environ
         )
 
+    @shared
+    def pool(self) -> "Pool":
+        """Pods that are made before anybody needs them."""
+        if self.settings.runtime == "kubernetes":
+            from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+            from rdev_cli.adapters.kubernetes.pool import KubernetesPool
+
+            assert isinstance(self.cluster, KubernetesCluster)
+            return KubernetesPool(self.cluster, self.folder)
+        from rdev_cli.adapters.local.pool import LocalPool
+
+        return LocalPool(self.cluster, self.folder, self.installation)
+
     def _pods(self) -> "Cluster":
         from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
         from rdev_cli.adapters.kubernetes.manifests import Shape
@@ -175,6 +191,7 @@ class Services:
             installation=self.installation,
             stop=lambda: self.stop,
             weaker=settings.of_cluster("allow_weaker"),
+            exposes=bool(settings.preview_domain),
             patience=self._patience or ORCHESTRATION,
             tell=self._tell,
         )
@@ -303,11 +320,30 @@ class Services:
         return LocalFiles(self.stop)
 
     @shared
+    def copies(self) -> "Copies":
+        """Clones on this machine."""
+        from rdev_cli.adapters.copies import GitCopies
+
+        return GitCopies(self._environ, self.stop)
+
+    @shared
     def hooks(self) -> "Hooks":
         """The way to endpoints that are told what happens."""
         from rdev_cli.adapters.webhooks.way import HookWay
 
         return HookWay(self._environ, vaults=self.vaults)
+
+    @shared
+    def signing(self) -> "Signing":
+        """What signs receipts."""
+        from rdev_cli.adapters.signing import Ed25519Signing
+
+        return Ed25519Signing()
+
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        from rdev_cli.adapters.shared import safe_yaml
+
+        return safe_yaml.load(text, where, texts=True)
 
     def agent_environment(self, agent: str) -> tuple[tuple[str, Secret], ...]:
         """Return what an agent is given: each variable from the caller, else the vault, else the context's settings."""
@@ -355,6 +391,11 @@ class Services:
         twin.__dict__.update(grant=grant, actor=grant.actor, store=self.root.store.acting(grant), _given={})
         if grant.projects is not None:
             twin.__dict__.update(settings=BoundSettings(self.root.settings), vaults=Closed(), premises=Closed())
+        return twin
+
+    def unstopped(self) -> "Services":
+        twin = copy.copy(self)
+        twin.stop = Stop()
         return twin
 
     def minting(self, seed: str) -> "Services":

@@ -2,18 +2,19 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
-from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
 from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
 from rdev_cli.domain.resource import POD, Inventory, Owned
-from rdev_cli.ops import workspaces
+from rdev_cli.ops import keeping, workspaces
 from rdev_cli.ports.cluster import Ran, Spool, Started
 from tests.fakes.forge import Commits, commit, history, pack
 from tests.fakes.trouble import Trouble
@@ -28,6 +29,7 @@ class Pod:
     had: str = ""
     start: str = ""  # where the head was when the last run began
     marked: str | None = None  # the commit of the forge that it had last, None until its work tree is filled
+    keep: str = ""  # the commit that holds all that is here
     commits: Commits = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     uid: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -66,8 +68,9 @@ class MemoryInput:
 
 
 class MemoryCluster:
-    """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended."""
+    """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended, and lines of sh of one of these."""
 
+    here = True
     isolated = True
 
     def __init__(self, spool: Spool, installation: str = "memory") -> None:
@@ -77,6 +80,8 @@ class MemoryCluster:
         self.planted: list[Owned] = []  # what stands there beside the pods
         self.place, self.ahead = "memory", timedelta()  # which place it is, and how far its clock is ahead of the machine's
         self.logs: list[bytes] = []  # lines that pods wrote themselves; none: they have no log
+        self.listening: dict[tuple[str, int], Callable[[socket.socket], None]] = {}  # (pod, port) -> who takes a connection
+        self.exposed: dict[str, str] = {}  # host -> the pod that it leads to
         self.trouble = Trouble()
 
     def ready(self) -> None:
@@ -103,9 +108,15 @@ class MemoryCluster:
         found = self._own(project)
         return found is not None and found.marked is not None
 
+    def pod_kept(self, project: Project) -> bool:
+        return self.pod_present(project)
+
     def pod_commit(self, project: Project) -> str:
         found = self._own(project)
         return (found.marked if found else None) or ""
+
+    def image(self, project: Project) -> str:
+        return "memory" if self.pod_present(project) else ""
 
     def sweep(self, project: Project) -> None:
         pass
@@ -161,6 +172,8 @@ class MemoryCluster:
             pod = self.pods[project.pod]
             self.runs[launch.id] = Run(pod, launch, {"out": 0, "err": 0})
             program, *words = launch.argv
+            if program == "sh":  # a line of one of these programs
+                program, *words = words[-1].split()
             for stream in ("out", "err"):
                 self.print(launch.id, stream, b"")
             if program == "echo":
@@ -188,8 +201,12 @@ class MemoryCluster:
             return
         run.outcome, pod = Outcome(code=code, ending=ending), run.pod
         if code == 0 and run.launch.commit and pod.new:
-            files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
-            pod.head, pod.new = commit(pod.commits, pod.head, run.launch.commit, files), []
+            pod.head, pod.new = self._commit(pod, run.launch.commit), []
+
+    @staticmethod
+    def _commit(pod: Pod, subject: str) -> str:
+        files = {**(pod.commits[pod.head]["files"] if pod.head else {}), **{name: f"{name}\n" for name in pod.new}}
+        return commit(pod.commits, pod.head, subject, files)
 
     def advance(self, project: Project, id: str, *, after: tuple[int, int] = (-1, -1), wait: float) -> Progress:
         with self.trouble.around("advance"):
@@ -215,7 +232,12 @@ class MemoryCluster:
                 holds = "in" if pod.head and pod.had in history(pod.commits, pod.head) else ""
                 stdout.write(f"{pod.head}\n{pod.had}\n{pod.start}\n{holds}\n".encode())
             elif text == workspaces._OUT:
-                stdout.write(pack(pod.commits, pod.head))
+                stdout.write(pack(pod.commits, pod.keep if argv[5] == "refs/rdev/keep" else pod.head))
+            elif text == keeping._KEEP:
+                pod.keep = self._commit(pod, "Keep what was not checked in") if pod.new else pod.head
+                stdout.write(f"{pod.keep}\n".encode())
+            elif text == keeping._LOOK:
+                stdout.write(f"{pod.head}\n".encode() + b"".join(b"?? " + name.encode() + b"\0" for name in pod.new))
             else:
                 assert text == workspaces._IN, "the twin knows rdev's own texts only"
                 given = json.loads(stdin.read())
@@ -228,6 +250,24 @@ class MemoryCluster:
                     return Ran(code=3, stderr=b"")
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> socket.socket:
+        with self.trouble.around("dial"):
+            if not self.pod_present(project):
+                raise NotFound("the pod is not there", hint="look at your own", code="NO_POD")
+            if (project.pod, port) not in self.listening:
+                raise Unavailable(f"nothing listens at {port}", hint="start it", code="NOT_LISTENING")
+            ours, theirs = socket.socketpair()
+            self.listening[project.pod, port](theirs)
+            return ours
+
+    def expose(self, project: Project, host: str) -> None:
+        with self.trouble.around("expose"):
+            self.exposed[host] = project.pod
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        with self.trouble.around("conceal"):
+            self.exposed = {name: pod for name, pod in self.exposed.items() if pod != project.pod or (host and name != host)}
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         lines = self.logs[int(after or "0") :]

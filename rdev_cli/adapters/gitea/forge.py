@@ -17,7 +17,7 @@ from rdev_cli.domain.errors import Conflict, Denied, Failed, NotFound, RdevError
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import Secret, shown
-from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery
+from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
 from rdev_cli.ports.timing import LONG_RUNNING, Stop
 
 if TYPE_CHECKING:
@@ -257,15 +257,16 @@ class GiteaForge:
         with bare.bundle(self._with(project, sha), project.branch, sha) as file:
             yield file
 
-    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
+    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str, gate: Gate | None = None) -> Delivery:
         if not bare.HEX.fullmatch(sha):
             raise bare.bad("the pod named no commit")
-        self._there(project)
+        main = str(self._there(project)["default_branch"])
         old = self.head(project)
-        path = self._with(project, *([old] if old else []))
+        had = old or self.find_branch(project, main)
+        path = self._with(project, *([had] if had else []))
         if old and bare.ancestor(path, sha, old):
             return Delivery(branch=project.branch, rescued=False)
-        bare.unpack(path, bundle, sha)
+        bare.unpack(path, bundle, sha, look=(lambda waiting: gate(contents.blobs_added(waiting, had, sha))) if gate else None)
         for _ in range(5):
             if old and not bare.ancestor(path, old, sha):
                 return Delivery(branch=self._rescue(project, sha, rescue), rescued=True)

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +58,8 @@ def environment(home: Path, protocols: str, header: Secret | None = None) -> dic
 def git(
     repository: Path,
     *argv: str,
+    options: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
     stdin: bytes | BinaryIO | None = None,
     stdout: BinaryIO | None = None,
     protocols: str = "",
@@ -66,7 +68,7 @@ def git(
     timeout: float = HEAVY_WRITE,
     stop: Stop | None = None,
 ) -> tuple[int, bytes]:
-    """Run git in a bare repository and return (exit code, stdout).
+    """Run git in a bare repository and return (exit code, stdout); `options` stand before its verb, `more` in its environment.
 
     Data stands behind `--end-of-options` in argv; that is the caller's duty and a test's. Failed if the exit
     code is not among `ok`; TimedOut after `timeout` seconds; whatever `stop` says, while it runs.
@@ -78,11 +80,11 @@ def git(
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                ["git", "-C", str(repository), *SAFE, *argv],
+                ["git", "-C", str(repository), *SAFE, *options, *argv],
                 stdin=subprocess.PIPE if isinstance(stdin, bytes) else source or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE,
                 stderr=errors,
-                env=environment(repository.parent, protocols, header),
+                env={**environment(repository.parent, protocols, header), **(more or {})},
                 start_new_session=True,  # a Ctrl-C is rdev's to answer
             )
         except FileNotFoundError as e:

@@ -9,7 +9,7 @@ from rdev_cli.domain.resource import SHORTEST, WINDOW, OrphanState
 from rdev_cli.domain.values import seconds, spoken
 from rdev_cli.faces.cli.face import checked, confirm, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
-from rdev_cli.ops import gc
+from rdev_cli.ops import checkouts, gc
 
 app = noun("")
 
@@ -34,6 +34,8 @@ def gc_(
 ) -> None:
     here = hand(ctx)
     world, window = here.world(), seconds(older_than, "older-than") if older_than else WINDOW
+    if apply:
+        checkouts.sweep(world)  # what is over by the clock needs nobody's word
     found = gc.look(world, window=window, allow=allow if apply else None)
     garbage = [one for one in found if one.state is OrphanState.GARBAGE]
     if here.human or not apply:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, stamp, to_json
-from rdev_cli.domain.values import sized, spoken
+from rdev_cli.domain.values import coarse, sized, spoken
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.files import Copied
+    from rdev_cli.domain.preview import Preview
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
     from rdev_cli.domain.standing import ProjectStatus, ProjectSync
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
 def ago(moment: datetime) -> str:
     """Return how long ago that was, as people say it."""
     passed = (datetime.now(UTC) - moment).total_seconds()
-    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{_coarse(passed)} ago"
-
-
-def _coarse(passed: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if passed >= size:
-            return f"{int(passed // size)} {unit}" if unit == "min" else f"{int(passed // size)}{unit}"
-    return "0 min"
+    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{coarse(passed)} ago"
 
 
 def _width(text: str) -> int:
@@ -82,7 +76,8 @@ def _facts(pairs: Pairs, columns: int = 0) -> str:
 
 def card(value: Any, columns: int = 0) -> str:
     """Return one thing as facts, a line each, wrapped at words to `columns` (0: not); what has several values has as many lines."""
-    own = _CARDS.get(type(value).__name__)
+    kind = type(value).__name__
+    own = _CARDS.get(kind) or (_elsewhere(kind).CARDS[kind] if kind in _ELSEWHERE else None)
     if own is not None:
         return _facts(own(value), columns)
     pairs: list[tuple[str, str]] = []
@@ -223,12 +218,34 @@ def _copied(value: Copied) -> Pairs:
     ]
 
 
+def _preview(value: Preview) -> Pairs:
+    return [
+        ("url", value.url), ("session", value.session), ("port", str(value.port)), ("state", value.state.value), ("project", value.project),
+        ("opened", f"{ago(value.created_at)} by {value.actor}"), ("closed", ago(value.closed_at) if value.closed_at else ""),
+    ]  # fmt: skip
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
     "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
-    "Key": _key,
+    "Key": _key, "Preview": _preview,
 }  # fmt: skip
+
+
+# kinds with tables in a module of their own, which whoever is shown other things need not load
+_ELSEWHERE = {
+    **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
+    **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
+    **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
+    "Session": "session_tables",
+}
+
+
+def _elsewhere(kind: str) -> Any:
+    import importlib  # noqa: PLC0415 -- only for these
+
+    return importlib.import_module(f"rdev_cli.faces.cli.{_ELSEWHERE[kind]}")
 
 
 def _line(argv: Sequence[str]) -> str:
@@ -343,6 +360,13 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
         ("BY", True, lambda k: k.created_by),
     ),
+    "Preview": (
+        ("SESSION", False, lambda p: p.session),
+        ("PORT", False, lambda p: str(p.port)),
+        ("OPENED", True, lambda p: ago(p.created_at)),
+        ("BY", True, lambda p: p.actor),
+        ("URL", False, lambda p: p.url),
+    ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Holding": (
         ("FATE", False, lambda h: h.fate.value),
@@ -396,6 +420,8 @@ def rows(values: Sequence[Any], *, wide: bool, head: bool = True, columns: int =
     """Return many things as a table, fit for `columns` (0: any) unless it is a wide one; a page that goes on under another has no head."""
     if not values:
         return ""
-    kinds = [(name, get) for name, only_wide, get in _COLUMNS[type(values[0]).__name__] if wide or not only_wide]
+    kind = type(values[0]).__name__
+    columns_of = _COLUMNS[kind] if kind in _COLUMNS else _elsewhere(kind).COLUMNS[kind]
+    kinds = [(name, get) for name, only_wide, get in columns_of if wide or not only_wide]
     cells = [tuple(get(one) if wide or name not in _MOST else _short(get(one), _MOST[name]) for name, get in kinds) for one in values]
     return table(tuple(name for name, _ in kinds), cells, 0 if wide else columns, goes_on=not head)
