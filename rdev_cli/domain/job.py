@@ -24,7 +24,7 @@ WAITING = (JobState.PENDING, JobState.RUNNING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One operation that was asked for, and what became of it; a command's has the command's id."""
+    """One operation that was asked for, and what became of it; a command's or a session's has the id of that."""
 
     id: str
     operation: str  # project.create

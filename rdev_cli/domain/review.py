@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from rdev_cli.domain.values import ProjectId
+
 
 class Severity(StrEnum):
     """How much a finding weighs: an error keeps a change back, the others do not."""
@@ -38,7 +40,7 @@ class CheckRun:
     line: str
     command: str  # cmd_…: its output while that is kept
     exit_code: int | None  # None: it never came to an end of its own
-    reason: str = ""  # why not: timeout, cancelled, lost, setup; skipped: a step before it failed
+    reason: str = ""  # why not: timeout, cancelled, setup; skipped: a step before it failed
     duration_ms: int
     stdout_sha256: str
     stderr_sha256: str
@@ -55,6 +57,7 @@ class Checked:
     verdict: Verdict
     runs: tuple[CheckRun, ...]
     duration_ms: int
+    notes: tuple[str, ...] = ()  # what was not run as it is written, and what is left to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class Receipt:
 
     id: str
     project: str
+    project_id: ProjectId
     session: str = ""
     checkout: str = ""
     branch: str
@@ -108,6 +112,48 @@ class Receipt:
     created_at: datetime
     signer: str  # the public key: base64 of 32 bytes (Ed25519)
     signature: str = ""  # base64 of 64 bytes, over the canonical JSON of all else
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """A key that signs a project's receipts, as everybody may know it; its private half is in the vault under this id."""
+
+    id: str
+    project: str
+    project_id: ProjectId
+    public_key: str  # base64 of 32 bytes (Ed25519)
+    place: str  # where the private half is: keyring, file or passphrase
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedRun:
+    """One line of a receipt, and what it came to when it was run again; what a program prints may honestly differ from run to run."""
+
+    step: str
+    line: str
+    command: str
+    recorded: int | None  # the exit code in the receipt
+    replayed: int | None
+    reason: str  # why it did not simply exit this time
+    equal: bool  # it came to the same end
+    stdout: str  # equal or differs
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What the commands of a receipt came to when they were run again on its tree, in a clean pod."""
+
+    receipt: str
+    project: str
+    commit: str
+    verdict: Verdict  # passed: the same tree, and every line came to the same end
+    tree: str  # equal or differs
+    image: str  # likewise; it decides nothing
+    runs: tuple[ReplayedRun, ...]
+    duration_ms: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

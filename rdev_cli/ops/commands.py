@@ -175,8 +175,13 @@ def revive(world: World, project: Project) -> tuple[str, ...]:
     """Make a pod that is missing again, from the repository; return words about it for people."""
     if world.cluster.pod_present(project):
         return ()
-    from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- the rare case
+    from rdev_cli.domain.session import Purpose, Session  # noqa: PLC0415 -- the rare case
+    from rdev_cli.ops.ensure import lease  # noqa: PLC0415 -- likewise
 
+    its = world.store.find(Session, project.session_id) if project.session_id else None
+    if its is not None and its.purpose is Purpose.CHECKS:
+        # made again it would hold nothing of what ran in it before
+        raise Unavailable(f"the pod of the checks {its.id} is gone", hint="begin them again", code="POD_GONE", session=its.id)
     with lease(world, f"session:{project.session_id}" if project.session_id else f"project:{project.name}"):
         with world.store.transaction() as tx:
             known.still(tx, project)
@@ -258,8 +263,9 @@ def _sweep(world: World) -> None:
 
 
 def newest(world: World, project: str) -> Command:
-    """Return a project's newest command; NotFound if it has run none."""
-    found = list_(world, project=project, limit=1).items
+    """Return the newest command of a project or a session; NotFound if it has run none."""
+    which = {"session": project} if project.startswith("ses_") else {"project": project}
+    found = list_(world, **which, limit=1).items  # type: ignore[arg-type]
     if not found:
         raise NotFound(f"no command has run in {project} yet", hint=f"rdev exec {project} -- ls", project=project)
     return found[0]

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.answers import Problem
+from rdev_cli.domain.checkin import CheckinSpec
 from rdev_cli.domain.codec import document, plain
 from rdev_cli.domain.command import CommandKind, CommandState, ExecSpec
 from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
-from rdev_cli.ops import agents, commands, contexts, gc, keys, known, projects, settling
+from rdev_cli.domain.session import Session, SessionSpec
+from rdev_cli.ops import agents, checkins, ci, commands, contexts, gc, keys, known, projects, receipts, sessions, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -74,10 +76,28 @@ def agent_spec(request: Mapping[str, Any]) -> AgentSpec:
     )
 
 
+def session_spec(request: Mapping[str, Any]) -> SessionSpec:
+    """Return what a request for a session means; nobody asks for one of rdev's own."""
+    words = ("project", "branch", "agent", "idle_seconds", "ttl_seconds")
+    return SessionSpec(**{word: request[word] for word in words if word in request})
+
+
 def project_spec(request: Mapping[str, Any]) -> ProjectSpec:
     """Return what a request for a project means."""
     words = ("name", "description", "source", "network", "agent", "model")
     return ProjectSpec(**{word: request[word] for word in words if word in request})
+
+
+def checkin_spec(request: Mapping[str, Any]) -> CheckinSpec:
+    """Return what a request for a check-in means."""
+    words = ("session", "checkout", "message", "merge")
+    return CheckinSpec(**{word: request[word] for word in words if word in request})
+
+
+def _checked_in(world: World, request: Mapping[str, Any]) -> str:
+    spec = checkin_spec(request)
+    found = known.session(world, spec.session, whole=True) if spec.session else known.checkout(world, spec.checkout, whole=True)
+    return found.project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +130,10 @@ def _collect(world: World, request: Mapping[str, Any]) -> Any:
     return gc.collect(world, request.get("reviewed", ()), allow=request.get("allow", 0))
 
 
+def _piped(world: World, request: Mapping[str, Any]) -> Any:
+    return ci.run(world, request["project"], branch=request["branch"], commit=request["commit"], limit_seconds=request["timeout_seconds"])
+
+
 _WAYS: Mapping[str, _Way] = {
     "project.create": _Way(project=lambda _, r: project_spec(r).name, do=lambda w, r: projects.create(w, project_spec(r))),
     "project.sync": _Way(project=_named, do=lambda w, r: projects.sync(w, r["project"])),
@@ -118,21 +142,34 @@ _WAYS: Mapping[str, _Way] = {
     "project.adopt": _Way(
         project=lambda w, r: projects.plan_adopt(w, r["project"]).project, do=lambda w, r: projects.adopt(w, r["project"]), over=_adopted
     ),
+    "checkin.run": _Way(project=_checked_in, do=lambda w, r: checkins.run(w, checkin_spec(r))),
+    "session.end": _Way(
+        project=lambda w, r: known.session(w, r["session"], whole=True).project,
+        do=lambda w, r: sessions.end(w, r["session"], discard=r.get("discard", False)),
+    ),
+    "ci.run": _Way(project=lambda w, r: ci.planned(w, r["project"], branch=r["branch"], commit=r["commit"])[0].name, do=_piped),
+    "receipt.replay": _Way(
+        project=lambda w, r: known.receipt(w, r["receipt"]).project,
+        do=lambda w, r: receipts.replay(w, r["receipt"], limit_seconds=r["timeout_seconds"]),
+    ),
     "gc.collect": _Way(project=lambda *_: "", do=_collect),
     "context.test": _Way(project=lambda *_: "", do=lambda w, _: contexts.prove(w)),
 }
 _COMMANDS = ("command.run", "agent.run")
-OPERATIONS = (*_COMMANDS, *_WAYS)
+_SESSION = "session.start"
+OPERATIONS = (*_COMMANDS, _SESSION, *_WAYS)
 
 
 def submit(world: World, operation: str, request: Mapping[str, Any]) -> Job:
     """Record that an operation (its ledger name) shall be done with the caller's rights, and return its job; nothing is waited for.
 
-    `request` is plain data: `exec_spec`, `agent_spec` and `project_spec` say which. A command's job has the command's id, and the
-    command's record is written with it, pending. Raises what can be refused at once: Invalid, NotFound, Conflict.
+    `request` is plain data: `exec_spec`, `agent_spec` and `project_spec` say which. A command's or a session's job has its id, and
+    its record is written with it, pending or starting. Raises what can be refused at once: Invalid, NotFound, Conflict.
     """
     if operation in _COMMANDS:
         return _submit_command(world, operation, request)
+    if operation == _SESSION:
+        return _submit_session(world, request)
     id, about = world.new_id("opn"), _WAYS[operation].project(world, request)
     if (met := world.store.find_job(id)) is not None:
         return met
@@ -158,6 +195,18 @@ def _submit_command(world: World, operation: str, request: Mapping[str, Any]) ->
     return job
 
 
+def _submit_session(world: World, request: Mapping[str, Any]) -> Job:
+    id = world.new_id("ses")
+    if (was := world.store.find(Session, id)) is not None:
+        return world.store.find_job(id) or replace(_job(world, id, _SESSION, was.project), state=JobState.DONE)
+    project, session = sessions.planned(world, session_spec(request), id)
+    job = _job(world, id, _SESSION, project.name)
+    with world.store.transaction() as tx:
+        sessions.request(tx, world, session)
+        tx.put_job(Work(job=job, request=request, grant=world.grant))
+    return job
+
+
 def _job(world: World, id: str, operation: str, project: str) -> Job:
     return Job(
         id=id, operation=operation, project=project, state=JobState.PENDING, actor=world.actor, created_at=world.clock.now()
@@ -168,7 +217,7 @@ def _job(world: World, id: str, operation: str, project: str) -> Job:
 def show(world: World, operation: str) -> Job:
     """Show an operation that was asked for over HTTP: how it stands, and its answer or its error.
 
-    What became of one is kept for 7 days. A command's is here only if it could not be started: command show has the rest.
+    What became of one is kept for 7 days. A command's or a session's is here only if it could not be started: its own show has the rest.
     """
     found = world.store.find_job(operation)
     if found is None:
@@ -258,12 +307,15 @@ def _alive(world: World, held: Lease) -> Iterator[None]:
 
 
 def _done(world: World, work: Work, *, again: bool, attempt: int) -> Job | None:
-    """Do a job and return it as it ended; None for a command that was started, of which its own record tells."""
+    """Do a job and return it as it ended; None for a command or a session that was started, of which its own record tells."""
     job = work.job
     if attempt > ATTEMPTS:
         raise Conflict(f"{job.id} was given up: rdev serve died {ATTEMPTS} times while it was at it", hint="ask again", code="GIVEN_UP")
     if job.operation in _COMMANDS:
         _start(world, work)
+        return None
+    if job.operation == _SESSION:
+        sessions.start(world, session_spec(work.request), id=job.id)
         return None
     way = _WAYS[job.operation]
     try:
@@ -290,6 +342,9 @@ def _start(world: World, work: Work) -> None:
 def _failed(world: World, work: Work, error: RdevError) -> Job:
     if work.job.operation in _COMMANDS and (found := commands.recorded(world, work.job.id)) is not None:
         settling.withdraw(world, found, CommandState.FAILED)
+    if work.job.operation == _SESSION:
+        with suppress(RdevError):  # what stays is swept
+            sessions.end(world, work.job.id, reason="failed")
     problem = Problem(code=error.code, message=error.message, hint=error.hint, context=plain(error.context))
     return replace(work.job, state=JobState.FAILED, error=problem, ended_at=world.clock.now())
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.checkout import Checkout
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.project import Project
+    from rdev_cli.domain.review import Receipt
     from rdev_cli.ports import World
     from rdev_cli.ports.store import R, Writing
 
@@ -46,6 +47,14 @@ def ready(world: World, text: str) -> Project:
         found = session(world, text)
         return session_place(whole(world, found.project), opened(found))
     return whole(world, text)
+
+
+def standing(world: World, text: str) -> Project:
+    """Return a project, or the place of a session, whatever its state: to be looked at."""
+    if not text.startswith("ses_"):
+        return project(world, text)
+    found = session(world, text)
+    return session_place(project(world, found.project), found)
 
 
 def whole(world: World, text: str) -> Project:
@@ -90,6 +99,13 @@ def checkout(world: World, text: str, *, whole: bool = False) -> Checkout:
     from rdev_cli.domain.checkout import Checkout  # noqa: PLC0415 -- few commands need it
 
     return _record(world, Checkout, text, "chk", "checkout", "checkout list", whole=whole)
+
+
+def receipt(world: World, text: str) -> Receipt:
+    """Return a receipt by its id or a unique beginning of it."""
+    from rdev_cli.domain.review import Receipt  # noqa: PLC0415 -- few commands need it
+
+    return _record(world, Receipt, text, "rcp", "receipt", "receipt list PROJECT", whole=False)
 
 
 def _record(world: World, kind: type[R], text: str, prefix: str, noun: str, where: str, *, whole: bool) -> R:

@@ -19,6 +19,7 @@ from rdev_cli.ops.ledger import Pace, Scope, operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rdev_cli.domain.event import Event
     from rdev_cli.domain.operation import Operation
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.session import Place
@@ -175,6 +176,15 @@ def list_(world: World, *, project: str = "", live: bool = False, all: bool = Fa
 def show(world: World, session: str) -> Session:
     """Show one session: its pod and branch, who started it, when it ends, and what its end kept."""
     return known.session(world, session)
+
+
+@operation("session.events", Scope.SESSIONS_READ)
+def events(world: World, session: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
+    """Show what happened in a session: its own life, and each of its commands."""
+    # a page of lines with a seq greater than `after`, in order, whose `next` is what to give as `after`; never waits
+    id = known.session(world, session).id
+    found = world.store.events(after=after, session=id, limit=limit + 1)
+    return Page(tuple(found[:limit]), str(found[limit - 1].seq) if len(found) > limit else None)
 
 
 def place(world: World, session: Session) -> Place:

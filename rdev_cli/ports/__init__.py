@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
+    from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
+    from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.store import Store
     from rdev_cli.ports.timing import Clock, Stop
     from rdev_cli.ports.vault import Vaults
@@ -51,6 +53,10 @@ class Settings(Protocol):
         """Return the name of the agent that works where nobody says which."""
         ...
 
+    def pool_size(self) -> int | None:
+        """Return how many workers the context keeps warm, None if it does not say."""
+        ...
+
     def agent(self, name: str) -> Mapping[str, Any]:
         """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
@@ -78,6 +84,8 @@ class World(Protocol):
     @property
     def cluster(self) -> Cluster: ...
     @property
+    def pool(self) -> Pool: ...
+    @property
     def spool(self) -> Spool: ...
     @property
     def forge(self) -> Forge: ...
@@ -99,6 +107,8 @@ class World(Protocol):
     def copies(self) -> Copies: ...
     @property
     def hooks(self) -> Hooks: ...
+    @property
+    def signing(self) -> Signing: ...
     @property
     def clock(self) -> Clock: ...
     @property
@@ -130,9 +140,17 @@ class World(Protocol):
         """Return a fresh id of that kind."""
         ...
 
+    def foreign_yaml(self, text: bytes, where: str) -> Any:
+        """Return the plain data of YAML that others wrote, every value as text; Invalid, with line and column, for anything but plain data."""
+        ...
+
     @property
     def house(self) -> World:
         """The same world as rdev itself has it: what belongs to no caller, such as workers and what is owed to providers, is kept there."""
+        ...
+
+    def unstopped(self) -> World:
+        """Return the same world with a fresh stop, for what has to be cleaned up after somebody said stop."""
         ...
 
     def minting(self, seed: str) -> World:

@@ -37,6 +37,16 @@ class Input(Protocol):
         ...
 
 
+class Channel(Protocol):
+    """A connection to a port in a pod: a stream socket of this machine, whatever stands behind it."""
+
+    def detach(self) -> int:
+        """Hand over the descriptor; closing that one closes all of it."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """A command that runs; `note` says in which way the place falls short of what was asked, else empty."""
@@ -80,6 +90,10 @@ class Cluster(Protocol):
 
     def pod_commit(self, project: Project) -> str:
         """Return the commit that the pod was marked with, empty if nobody knows. Cheap: asked before every command."""
+        ...
+
+    def image(self, project: Project) -> str:
+        """Return what the project's pod was made of: an image with its digest, or `local` where programs are this machine's; empty if it is gone."""
         ...
 
     def pod_kept(self, project: Project) -> bool:
@@ -150,6 +164,23 @@ class Cluster(Protocol):
         timeout: float,
     ) -> Ran:
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
+        ...
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> Channel:
+        """Connect to a port that a program of this pod listens at, on the pod's own loopback or on all its addresses.
+
+        Only ever to this pod, which is looked at before and after: NotFound NO_POD if it is not there or another's. Unavailable NOT_LISTENING
+        if nothing of it listens there; where only the far end knows that, the channel ends without a byte. Unavailable NO_NETWORK
+        where a pod without network has no way in.
+        """
+        ...
+
+    def expose(self, project: Project, host: str) -> None:
+        """Lead a host name to rdev's own server, where the place has a word for that. Repeating it changes nothing."""
+        ...
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        """Take away what leads this name to rdev's server, or every name of the pod; nothing happens if there is none."""
         ...
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:

@@ -261,8 +261,8 @@ class Store(Protocol):
         """Return (id, hash) of the key with a prefix, both empty if there is none; as much work either way."""
         ...
 
-    def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
-        """Return journal lines with a greater seq, in order; never waits."""
+    def events(self, *, after: int, subject: str = "", session: str = "", limit: int = 100) -> Sequence[Event]:
+        """Return journal lines with a greater seq, in order; with `session` those about it and about its commands. Never waits."""
         ...
 
     def last_event(self) -> int:

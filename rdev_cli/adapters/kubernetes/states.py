@@ -155,3 +155,11 @@ def refused(error: RdevError) -> RdevError:
 
 def _line(text: object) -> str:
     return shown(" ".join(str(text).split()), most=400)
+
+
+def image(pod: Found) -> str:
+    """Return the image that a pod's container was made of: its name, and the digest that the node found behind it."""
+    named = str(pod["spec"]["containers"][0]["image"])
+    found = str((pod.get("status", {}).get("containerStatuses") or [{}])[0].get("imageID") or "")
+    digest = found[found.find("sha256:") :] if "sha256:" in found else ""
+    return f"{named.partition('@')[0]}@{digest}" if digest else named

@@ -168,11 +168,17 @@ def m010_sessions(db: Database) -> None:
     )
     db.execute("create index debts_of on debts (reason)")
     db.execute(
-        "create table receipts (id text primary key, project text not null, session text not null, checkout text not null,"
+        "create table receipts (id text primary key, project text not null, project_id text not null references projects (id)"
+        " on delete cascade, session text not null, checkout text not null,"
         ' branch text not null, target text not null, base text not null, "commit" text not null, tree text not null,'
         " diff_sha256 text not null, image text not null, verdict text not null, checks text not null, findings text not null,"
         " agent text not null, model text not null, input_tokens integer not null, output_tokens integer not null, actor text not null,"
         " created_at text not null, signer text not null, signature text not null) strict"
+    )
+    db.execute('create index receipts_by_commit on receipts (project_id, "commit")')
+    db.execute(
+        "create table signers (id text primary key, project text not null, project_id text not null references projects (id)"
+        " on delete cascade, public_key text not null, place text not null, created_at text not null) strict"
     )
     db.execute(
         "create table workers (id text primary key, pod text not null, project text not null, session text not null, state text not null,"

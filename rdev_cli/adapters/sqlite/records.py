@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # the kinds of records that are kept alike: each has an id and a project, and a table of its own
 KEPT = {
     "Session": "sessions", "Preview": "previews", "Checkout": "checkouts", "Debt": "debts", "Receipt": "receipts", "Worker": "workers",
+    "Signer": "signers",
 }  # fmt: skip
 
 
@@ -80,8 +81,10 @@ def _kept(table: str) -> tuple[type[Any], dict[str, Callable[[Any], Any]]]:
         from rdev_cli.domain.worker import Worker, WorkerState  # noqa: PLC0415
 
         return Worker, {"state": WorkerState, "created_at": moment, "changed_at": moment}
-    from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Verdict  # noqa: PLC0415
+    from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Signer, Verdict  # noqa: PLC0415
 
+    if table == "signers":
+        return Signer, {"created_at": moment}
     return Receipt, {
         "verdict": Verdict, "created_at": moment, "checks": lambda text: tuple(CheckRun(**one) for one in json.loads(text)),
         "findings": lambda text: tuple(Finding(**{**one, "severity": Severity(one["severity"])}) for one in json.loads(text)),

@@ -192,12 +192,13 @@ class SqliteStore:
             row = connection.execute("select max(id), max(hash) from keys where prefix = ?", [prefix]).fetchone()
             return row[0] or "", row[1] or ""
 
-    def events(self, *, after: int, subject: str = "", limit: int = 100) -> Sequence[Event]:
+    def events(self, *, after: int, subject: str = "", session: str = "", limit: int = 100) -> Sequence[Event]:
         mine, names = seen(self._grant, "project")
+        of = "subject = ? or subject in (select id from commands where session_id = ?)"
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"select * from events where seq > ? and (? = '' or subject = ?) and {mine} order by seq limit ?",  # noqa: S608
-                [after, subject, subject, *names, limit],
+                f"select * from events where seq > ? and (? = '' or subject = ?) and (? = '' or {of}) and {mine} order by seq limit ?",  # noqa: S608
+                [after, subject, subject, session, session, session, *names, limit],
             )
             return [records.event(row) for row in rows]
 

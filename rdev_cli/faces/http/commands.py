@@ -63,7 +63,8 @@ class AgentRun(Prompt):
     agent: str = ""
 
 
-def _run(world: World, project: str, kind: CommandKind, body: Run | Line | Git, **words: Any) -> Reply:
+def run(world: World, project: str, kind: CommandKind, body: Run | Line | Git, **words: Any) -> Reply:
+    """Run a command in a project's pod, or in a session's, which its id stands for."""
     asked = {**words, "project": project, "kind": kind.value, "timeout_seconds": body.timeout_seconds}
     if not isinstance(body, Git):
         asked["network"] = body.network
@@ -74,44 +75,52 @@ def _run(world: World, project: str, kind: CommandKind, body: Run | Line | Git, 
 
 @serves(routes, "POST", "/projects/{project}/exec", commands.run, answer="accepted", status=202)
 def exec_(world: World, project: str, body: Run) -> Any:
-    return _run(world, project, CommandKind.EXEC, body, argv=body.argv)
+    return run(world, project, CommandKind.EXEC, body, argv=body.argv)
 
 
 @serves(routes, "POST", "/projects/{project}/shell", commands.run, answer="accepted", status=202, form="shell")
 def shell(world: World, project: str, body: Line) -> Any:
-    return _run(world, project, CommandKind.SHELL, body, line=body.command)
+    return run(world, project, CommandKind.SHELL, body, line=body.command)
 
 
 @serves(routes, "POST", "/projects/{project}/git", commands.run, answer="accepted", status=202, form="git")
 def git(world: World, project: str, body: Git) -> Any:
     if not body.argv:
         raise Invalid("there is nothing for git to do", hint='"argv": ["log", "--oneline"]', field="argv")
-    return _run(world, project, CommandKind.GIT, body, argv=body.argv)
+    return run(world, project, CommandKind.GIT, body, argv=body.argv)
 
 
-def _agent(world: World, project: str, agent: str, body: Prompt) -> Reply:
+def agent(world: World, project: str, name: str, body: Prompt) -> Reply:
+    """Let an agent run in a project's pod, or in a session's, which its id stands for."""
     if id_like(body.resume, "cmd"):
         whole(body.resume, "cmd", "command")
-    return begin(world, agents.run, **{**body.model_dump(), "project": project, "agent": agent})
+    return begin(world, agents.run, **{**body.model_dump(), "project": project, "agent": name})
 
 
 @serves(routes, "POST", "/projects/{project}/agents", agents.run, answer="accepted", status=202)
 def run_agent(world: World, project: str, body: AgentRun) -> Any:
-    return _agent(world, project, body.agent, body)
+    return agent(world, project, body.agent, body)
 
 
 @serves(routes, "POST", "/projects/{project}/claude", agents.run, answer="accepted", status=202, form="claude")
 def claude(world: World, project: str, body: Prompt) -> Any:
-    return _agent(world, project, "claude", body)
+    return agent(world, project, "claude", body)
 
 
 @serves(routes, "GET", "/commands", commands.list_, answer="command-list")
 def list_(
-    world: World, project: str = "", running: bool = False, before: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    world: World,
+    project: str = "",
+    session: str = "",
+    running: bool = False,
+    before: str = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Any:
     if before:
         whole(before, "cmd", "command")
-    return commands.list_(world, project=project, running=running, before=before, limit=limit)
+    if session:
+        whole(session, "ses", "session")
+    return commands.list_(world, project=project, session=session, running=running, before=before, limit=limit)
 
 
 @serves(routes, "GET", "/commands/{command}", commands.show, answer="command")

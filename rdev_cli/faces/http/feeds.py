@@ -14,8 +14,9 @@ from rdev_cli.domain.event import Event
 from rdev_cli.domain.job import WAITING, Job
 from rdev_cli.domain.lines import OutputLine, ended
 from rdev_cli.domain.output import whole
+from rdev_cli.domain.session import Session, SessionState
 from rdev_cli.faces.http.frames import frame, trouble
-from rdev_cli.ops import commands, events, jobs
+from rdev_cli.ops import commands, events, jobs, sessions
 from rdev_cli.wiring.log import log
 
 if TYPE_CHECKING:
@@ -289,6 +290,39 @@ class Output:
         if now == at:
             return reset(until, "what it printed is no longer kept"), until
         return b"".join(pieces), now
+
+
+class Life:
+    """What happens in a session, and how it ended."""
+
+    def __init__(self, world: "Services", session: Session) -> None:
+        self._world, self._session = world, session
+
+    def follow(self, tell: Teller, stop: threading.Event) -> None:
+        """Tell each new line of the journal that is about it or about one of its commands."""
+        at, begun, over = 0, False, False
+        while True:
+            found = sessions.show(self._world, self._session.id)  # before the journal: an end is told with all that came before it
+            over = found.state is SessionState.ENDED
+            while page := sessions.events(self._world, self._session.id, after=at, limit=1000).items:
+                end = page[-1].seq
+                if begun:
+                    tell.come(Batch((at,), (end,), [(event, line(event)) for event in page]))
+                at = end
+            if not begun:
+                tell.begin((at,))  # whoever listens from the beginning reads what was before by pages
+                begun = True
+            if over:
+                tell.end(frame("complete", found, str(at)))
+                return
+            if stop.wait(NAP):
+                return
+
+    def page(self, world: "Services", view: View, at: Position, until: Position) -> tuple[bytes, Position]:  # noqa: ARG002 -- one view of it
+        """Return lines of the journal."""
+        found = world.store.events(after=at[0], session=self._session.id, limit=PAGE)
+        shown = [event for event in found if event.seq <= until[0]]
+        return b"".join(map(line, shown)), (found[-1].seq,) if len(found) == PAGE and found[-1].seq < until[0] else until
 
 
 class Done:

@@ -25,4 +25,4 @@ def show(world: World, operation: str) -> Any:
 
 
 def _whole(text: str) -> str:
-    return text if id_like(text, "cmd") else whole(text, "opn", "operation")
+    return text if id_like(text, "cmd") or id_like(text, "ses") else whole(text, "opn", "operation")
