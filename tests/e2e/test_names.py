@@ -70,6 +70,10 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "CIDR": (2,),
     "DURATION|never": (2,),
     "OPERATION": (2,),
+    "BRANCH": (2, 3),
+    "SHA": (2, 3),  # 3: there is no such project here
+    "RECEIPT": (2,),
+    "RECEIPT|FILE": (2, 3),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -131,6 +135,7 @@ GIVEN = {
     "webhook": "whk_00000000000000000000",
     "delivery": "dlv_00000000000000000000",
     "operation": "opn_00000000000000000000",
+    "receipt": "rcp_00000000000000000000",
     "key": "key_00000000000000000000",
     "name": "local",
     "prompt": "do it",
