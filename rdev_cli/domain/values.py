@@ -23,7 +23,7 @@ _GRAPHIC = re.compile(r"[^\x20-\x7e]")
 # a pattern of the variables that decide which code a program runs
 RULING = "(LD|DYLD)_.*|PYTHON.*|PERL5.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4"
 LONGEST = 366 * 86400  # seconds of the longest duration that is taken
-ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_")
+ID_PREFIXES = ("prj_", "ses_", "cmd_", "chk_", "tsk_", "wrk_", "bld_", "key_", "whk_", "dlv_", "opn_", "rcp_", "sgn_")
 
 
 def shown(text: str, *, most: int = 60) -> str:
