@@ -56,6 +56,21 @@ lock *words:
     "$place/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra sandbox --extra dev --generate-hashes \
       --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-dev.lock
 
+# the tests in a real browser, Debian's chromium; what drives it comes from a lock of its own
+test-browser *words="tests/browser":
+    {{bin}}/pip install --quiet --require-hashes -r requirements-browser.lock
+    {{bin}}/pytest -n0 -m browser {{words}}
+
+# write requirements-browser.lock, in versions that fit beside requirements-dev.lock; `just lock-browser --upgrade` takes newer ones
+lock-browser *words:
+    #!/usr/bin/env bash
+    set -eu
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    python3 -m venv "$place" && "$place/bin/pip" install --quiet uv
+    "$place/bin/uv" pip compile requirements-browser.in --quiet --universal --python-version 3.11 --constraint requirements-dev.lock \
+      --generate-hashes --no-header --no-emit-index-url --no-emit-find-links {{words}} --output-file requirements-browser.lock
+
 # what takes long: what is about the state on both SQLites, more examples, a cluster's connections cut a thousand times and 200 at once, the benchmarks
 nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest

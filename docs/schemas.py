@@ -25,12 +25,14 @@ from rdev_cli.domain.output import CommandOutput
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.premises import Holding
+from rdev_cli.domain.preview import Preview
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
-from rdev_cli.domain.review import Checked, Receipt, Replay, Verdict
+from rdev_cli.domain.review import Checked, Checkin, Receipt, Replay, Verdict
 from rdev_cli.domain.serving import Manifests
+from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
@@ -56,6 +58,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
         "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json, rdev receipt verify -o json",
     ),
     "checked": (Checked, "what steps came to on a commit: rdev ci run -o json"),
+    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
     "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),
@@ -71,7 +74,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "ended-line": (EndedLine, "the last line of a command that was followed: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
     "event": (Event, "a line of the journal: rdev events -o jsonl, rdev claude -o jsonl"),
-    "event-list": (Page[Event], "rdev events -o json"),
+    "event-list": (Page[Event], "rdev events -o json, rdev session events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "key": (Key, "a key without its secret: rdev key show -o json, rdev key revoke -o json"),
@@ -85,6 +88,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "manifests": (Manifests, "what puts rdev serve into a cluster: rdev context install --print -o json"),
     "output-line": (OutputLine, "a piece of output: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "plan": (Plan, "what would be done: --dry-run -o json of project create, adopt and delete"),
+    "preview": (Preview, "a port of a session and its address: rdev session preview -o json, rdev preview close -o json"),
+    "preview-list": (Sequence[Preview], "rdev preview list -o json"),
     "project": (Project, "a project: rdev project create -o json, rdev project set -o json"),
     "project-found": (ProjectFound, "a project of whoever, as it is found in a place"),
     "project-found-list": (Sequence[ProjectFound], "rdev project list --all -o json"),
@@ -105,6 +110,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "webhook": (Webhook, "an endpoint that is told what happens: rdev webhook remove -o json"),
     "webhook-list": (Sequence[Webhook], "rdev webhook list -o json"),
     "webhook-secret": (WebhookSecret, "a webhook with its secret: rdev webhook add -o json, rdev webhook rotate -o json"),
+    "session": (Session, "a session: rdev session show -o json, rdev session start -o json, rdev session end -o json"),
+    "session-list": (Page[Session], "rdev session list -o json"),
     "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
@@ -191,6 +198,7 @@ class KeyMade(KeyNamed):
 class NotWhole(TypedDict):
     """Steps that could not be undone, or not be done."""
 
+    project: NotRequired[str]
     operation: str
     left: list[str]
 
@@ -235,9 +243,56 @@ class CheckoutRevoked(CheckoutNamed):
     trouble: NotRequired[str]
 
 
+class SessionNamed(TypedDict):
+    """What happened to a session."""
+
+    project: str
+
+
+class SessionAsked(SessionNamed):
+    """A session shall be started; `purpose` is work, or checks for rdev's own."""
+
+    branch: str
+    base: str
+    purpose: Purpose
+    agent: str
+
+
+class SessionStarted(SessionNamed):
+    """A session takes work; `worker` is empty for a pod that was made for it."""
+
+    branch: str
+    base: str
+    pod: str
+    worker: str
+
+
+class SessionExpiring(SessionNamed):
+    """A session ends then, if nothing is done in it (`idle`) or in any case (`expired`)."""
+
+    reason: str
+    ends_at: datetime
+
+
+class SessionRescued(SessionNamed):
+    """What was not checked in was brought to this branch."""
+
+    branch: str
+
+
+class SessionEnded(SessionNamed):
+    """A session is over, why, and the branch that keeps what was not checked in; `gone`: its pod was, and nothing could be looked for."""
+
+    branch: str
+    reason: str
+    rescue: str
+    gone: bool
+
+
 class FileCopied(TypedDict):
     """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
 
+    project: NotRequired[str]
     path: str
     out: bool
     files: int
@@ -250,6 +305,13 @@ class OperationMoved(TypedDict):
 
     operation: str
     project: str
+
+
+class PreviewMoved(TypedDict):
+    """A port of a session was opened or closed; its address is told to nobody who did not ask for it."""
+
+    project: str
+    port: int
 
 
 class CommandStarted(TypedDict):
@@ -317,6 +379,65 @@ class AgentTold(TypedDict):
     input_tokens: NotRequired[int]
     output_tokens: NotRequired[int]
     cost_usd: NotRequired[float]
+
+
+class CheckinRequested(TypedDict):
+    """A session's or a checkout's branch shall be checked in, and merged if its review passes and `merge` says so."""
+
+    project: str
+    branch: str
+    target: str
+    merge: bool
+
+
+class CheckinOpened(TypedDict):
+    """A pull request was opened."""
+
+    project: str
+    pull: int
+    url: str
+    commit: str
+    branch: str
+    target: str
+
+
+class CheckinReviewed(TypedDict):
+    """What the review of a commit came to; `findings` are counts by severity."""
+
+    project: str
+    pull: int
+    commit: str
+    receipt: str
+    verdict: str
+    findings: dict[str, int]
+
+
+class CheckinMerged(TypedDict):
+    """A commit was merged into the target, which became `merged`."""
+
+    project: str
+    pull: int
+    commit: str
+    merged: str
+    target: str
+
+
+class CheckinStopped(TypedDict):
+    """A check-in came to no end; the code of its error says why."""
+
+    project: str
+    code: str
+
+
+class CheckinEnded(TypedDict):
+    """What a check-in came to; without a pull request there was nothing to check in."""
+
+    project: str
+    commit: str
+    pull: int | None
+    receipt: str
+    verdict: str
+    merged: str
 
 
 class JournalPruned(TypedDict):
@@ -400,10 +521,20 @@ EVENTS: dict[str, Any] = {
     **{f"checkout.{state.value}": CheckoutEnded for state in CheckoutState if state is not CheckoutState.ACTIVE},
     "checkout.revoked": CheckoutRevoked,
     "checkout.revoke_failed": CheckoutRevoked,
+    "session.requested": SessionAsked,
+    "session.started": SessionStarted,
+    "session.undone": SessionNamed,
+    "session.undo_failed": NotWhole,
+    "session.expiring": SessionExpiring,
+    "session.rescued": SessionRescued,
+    "session.ended": SessionEnded,
+    "session.end_failed": NotWhole,
     "file.copied": FileCopied,
     "operation.requested": OperationMoved,
     "operation.done": OperationMoved,
     "operation.failed": OperationMoved,
+    "preview.opened": PreviewMoved,
+    "preview.closed": PreviewMoved,
     "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
@@ -412,6 +543,12 @@ EVENTS: dict[str, Any] = {
     "signer.created": SignerCreated,
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
+    "checkin.requested": CheckinRequested,
+    "checkin.opened": CheckinOpened,
+    "checkin.reviewed": CheckinReviewed,
+    "checkin.merged": CheckinMerged,
+    "checkin.stopped": CheckinStopped,
+    "checkin.ended": CheckinEnded,
     "journal.pruned": JournalPruned,
     "gc.collected": GarbageCollected,
     "webhook.added": WebhookAdded,

@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from rdev_cli.domain.errors import Invalid
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_LABEL = 26  # characters of five bits
+LOCAL = "localhost"  # every name under it is this machine's own, in browsers and in most resolvers (RFC 6761)
+HERE = f"http://{LOCAL}:8080"  # where `rdev serve` listens unless it is told otherwise
 
 
 class PreviewState(StrEnum):
@@ -27,6 +33,28 @@ class Preview:
     actor: str
     created_at: datetime
     closed_at: datetime | None = None
+
+    @property
+    def host(self) -> str:
+        """The host of its address, without a port."""
+        return urlsplit(self.url).hostname or ""
+
+
+def label(random: bytes) -> str:
+    """Return the label that 17 random bytes make."""
+    bits = int.from_bytes(random)
+    return "".join(_ALPHABET[bits >> 5 * at & 31] for at in range(_LABEL))
+
+
+def addressed(label: str, base: str) -> str:
+    """Return the address of a label, under the one that `rdev serve` or a domain has; empty: the one that it has by default."""
+    scheme, _, rest = (base or HERE).partition("://")
+    return f"{scheme}://{label}.{rest.rstrip('/')}/"
+
+
+def is_local(url: str) -> bool:
+    """Say whether an address is one of this machine's own, to which nothing outside leads."""
+    return (urlsplit(url).hostname or "").endswith(f".{LOCAL}")
 
 
 def port(text: str) -> int:

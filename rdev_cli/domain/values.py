@@ -20,6 +20,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # what git takes for no name of a branch (git help check-ref-format), and a leading `-`, which is an option to whoever forgets to end them
 _NO_BRANCH = re.compile(r"^[-/.]|[/.]$|//|/\.|\.\.|@\{|\.lock(/|$)|[\x00-\x20\x7f~^:?*\[\\]|^HEAD$")
 _GRAPHIC = re.compile(r"[^\x20-\x7e]")
+# what drives a terminal or a page's letters: controls, marks without a width, what turns the direction of what follows
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 # a pattern of the variables that decide which code a program runs
 RULING = "(LD|DYLD)_.*|PYTHON.*|PERL5.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|SHELLOPTS|BASHOPTS|PS4"
 LONGEST = 366 * 86400  # seconds of the longest duration that is taken
@@ -30,6 +32,17 @@ def shown(text: str, *, most: int = 60) -> str:
     """Return foreign text fit for a message: control and non-ASCII characters escaped, cut at `most` characters."""
     safe = _GRAPHIC.sub(lambda m: m[0].encode("unicode_escape", "backslashreplace").decode("ascii", "replace"), text)
     return safe if len(safe) <= most else safe[: most - 3] + "..."
+
+
+def clean(text: str, *, lines: bool = False) -> str:
+    """Return foreign text in which nothing can drive a terminal or a page: controls are shown, not obeyed; tabs and, with `lines`, ends of lines stay."""
+
+    def told(match: re.Match[str]) -> str:
+        if match[0] in "\t\n":
+            return match[0] if lines else " "
+        return match[0].encode("unicode_escape").decode()
+
+    return _UNSAFE.sub(told, text)
 
 
 def name(text: str, what: str = "name") -> str:
@@ -110,6 +123,14 @@ def spoken(total: float) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"
+
+
+def coarse(total: float) -> str:
+    """Return a number of seconds in its largest unit, for what is long ago: 12 s, 3 min, 2h, 4d."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, " min")):
+        if total >= size:
+            return f"{int(total // size)}{unit}"
+    return f"{int(total)} s"
 
 
 def sized(count: int) -> str:

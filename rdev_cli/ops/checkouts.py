@@ -54,7 +54,7 @@ def _begun(world: World, project: Project, spec: CheckoutSpec, id: str, *, keep:
                 raise _still_owed(id, trouble)
         return None
     if found.project != spec.project or now_ended(world, found) or not left:
-        raise _over(found)
+        raise over(found)
     admitted = world.forge.admit(project, Access(name=left[0].subject, branch=found.branch, expires_at=found.expires_at))
     found = replace(found, place=_keep(world, id, admitted.token) if keep and admitted.token.reveal() else "")
     with world.store.transaction() as tx:
@@ -181,7 +181,7 @@ def extend(world: World, checkout: str, *, lasts_seconds: int = LASTS) -> Checko
     with lease(world, f"checkout:{found.id}"):
         found = known.checkout(world, found.id)
         if now_ended(world, found):
-            raise _over(found)
+            raise over(found)
         project = known.ready(world, found.project)
         ends = world.clock.now() + timedelta(seconds=spec.lasts_seconds)
         if ends <= found.expires_at:
@@ -189,12 +189,12 @@ def extend(world: World, checkout: str, *, lasts_seconds: int = LASTS) -> Checko
         # the forge first: whatever cuts this off, it is taken away at the time that is written down
         left = debts.owed(world, reason=found.id)
         if not left:
-            raise _over(found)
+            raise over(found)
         for debt in left:
             name = world.forge.extend(project, Access(name=debt.subject, branch=found.branch, expires_at=ends))
             with world.store.transaction() as tx:
                 if (now := tx.find(Checkout, found.id)) is None or now.state is not CheckoutState.ACTIVE:
-                    raise _over(now or found)
+                    raise over(now or found)
                 found = replace(now, expires_at=ends, account=name if now.account else "")
                 tx.put(found)
                 tx.put(replace(debt, subject=name, due_at=ends, next_at=ends, tries=0, trouble=""))
@@ -314,7 +314,7 @@ def credential(world: World, checkout: str, asked: Mapping[str, str]) -> tuple[s
     if f"{asked.get('protocol', '')}://{asked.get('host', '')}/{asked.get('path', '')}" != found.url or not found.account:
         return None
     if now_ended(world, found):
-        raise _over(found)
+        raise over(found)
     return found.account, token(world, found)
 
 
@@ -364,7 +364,7 @@ def publish(world: World, checkout: Checkout, folder: str, message: str) -> str:
     Everything that `commit` raises; Conflict ENDED for a checkout that is over, HEAD_MOVED, Denied PUSH_REFUSED.
     """
     if now_ended(world, checkout):
-        raise _over(checkout)
+        raise over(checkout)
     sha = commit(world, checkout, folder, message)
     world.copies.push(world.copies.look(folder), sha, account=checkout.account, token=token(world, checkout))
     return sha
@@ -380,7 +380,8 @@ def _trouble(world: World, id: str) -> str:
     return next((debt.trouble for debt in debts.owed(world, reason=id) if debt.trouble), "it is not known why")
 
 
-def _over(checkout: Checkout) -> Conflict:
+def over(checkout: Checkout) -> Conflict:
+    """Return what to say of a checkout whose time is over, or that was ended."""
     how = {CheckoutState.ACTIVE: "is over", CheckoutState.EXPIRED: "is over"}.get(
         checkout.state, f"is {checkout.state.value.replace('_', ' ')}"
     )

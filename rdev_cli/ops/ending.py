@@ -9,7 +9,8 @@ from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
 from rdev_cli.domain.operation import OperationState
 from rdev_cli.domain.session import Purpose, Session, SessionState, own_branch
 from rdev_cli.domain.session import place as placed
-from rdev_cli.ops import commands, keeping, known
+from rdev_cli.domain.worker import Worker
+from rdev_cli.ops import commands, keeping, known, pool, previews
 from rdev_cli.ops.ensure import Step, begin, clear
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ _FINISH = "rdev session end {0} goes on; with --discard what cannot be kept is g
 
 def free(world: World, place: Project) -> None:
     """Give a session's pod back, or remove it; nothing happens where there is none."""
-    world.cluster.delete_pod(place)
+    lent = world.house.store.some(Worker, of={"session": place.session_id}, limit=1)  # it may have it without its record saying so yet
+    if lent and pool.give_back(world, replace(place, pod=lent[0].pod), lent[0].id).clean:
+        return
+    world.cluster.delete_pod(place)  # also what was made anew under a worker's name
 
 
 def forget(tx: Writing, session: Session) -> None:
@@ -86,6 +90,7 @@ class Ending:
             """An end is not undone."""
 
         return [
+            Step("previews", "close its previews", lambda: previews.close_all(self.world, self.session), nothing),
             Step("commands", "end its commands", self._commands, nothing),
             Step("work", "keep what was not checked in", self._keep, nothing),
             Step("pod", f"give the pod {self.session.pod} back, or remove it", self._pod, nothing),

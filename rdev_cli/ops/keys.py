@@ -118,14 +118,7 @@ def authenticate(world: World, presented: str, *, address: str, admin: Secret | 
         return Grant(actor="admin", scopes=frozenset({Scope.ADMIN}))
     if not hmac.compare_digest(shown_, hash or _NOBODY):
         raise Denied("there is no such key", hint="show one in the header X-API-Key or Authorization: Bearer", code="UNAUTHORIZED")
-    key = _stands(world.store.find_key(id), world.clock.now())
-    if key.cidrs and not within(address, key.cidrs):
-        raise Denied(
-            f"this key is not for the address {shown(address) or 'of a socket'}",
-            hint=f"rdev key show {key.id}",
-            code="IP_NOT_ALLOWED",
-            key=key.id,
-        )
+    key = _near(_stands(world.store.find_key(id), world.clock.now()), address)
     projects = frozenset(key.projects) if key.projects else None
     return Grant(actor=f"key:{key.id}", scopes=frozenset(key.scopes), projects=projects, key=key.id)
 
@@ -133,6 +126,23 @@ def authenticate(world: World, presented: str, *, address: str, admin: Secret | 
 def standing(world: World, grant: Grant) -> Key | None:
     """Return the key behind a grant, None if there is none; Denied if it was revoked or has expired since. One look into the state."""
     return _stands(world.store.find_key(grant.key), world.clock.now()) if grant.key else None
+
+
+def still(world: World, grant: Grant, *, address: str) -> Key | None:
+    """Return the key behind a grant that is used once more, None if there is none; Denied as `authenticate` says it."""
+    key = standing(world, grant)
+    return None if key is None else _near(key, address)
+
+
+def _near(key: Key, address: str) -> Key:
+    if key.cidrs and not within(address, key.cidrs):
+        raise Denied(
+            f"this key is not for the address {shown(address) or 'of a socket'}",
+            hint=f"rdev key show {key.id}",
+            code="IP_NOT_ALLOWED",
+            key=key.id,
+        )
+    return key
 
 
 def stands(world: World, id: str) -> bool:

@@ -63,7 +63,8 @@ def _due(world: World, session: Session, now: datetime) -> str:
     """Return why a session's time is over, empty if it is not, or if that was not told yet."""
     idle, ttl = session.active_at + timedelta(seconds=session.idle_seconds), session.created_at + timedelta(seconds=session.ttl_seconds)
     why, at, total = "expired", ttl, session.ttl_seconds
-    if world.store.commands(session=session.id, states=OPEN, limit=1):
+    # a terminal runs though nobody sits at it
+    if any(not one.is_terminal for one in world.store.commands(session=session.id, states=OPEN, limit=2)):
         with world.store.transaction() as tx:
             known.touched(tx, session.id, now)
     elif idle < ttl:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
+    from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.store import Store
@@ -52,6 +53,10 @@ class Settings(Protocol):
         """Return the name of the agent that works where nobody says which."""
         ...
 
+    def pool_size(self) -> int | None:
+        """Return how many workers the context keeps warm, None if it does not say."""
+        ...
+
     def agent(self, name: str) -> Mapping[str, Any]:
         """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
@@ -78,6 +83,8 @@ class World(Protocol):
 
     @property
     def cluster(self) -> Cluster: ...
+    @property
+    def pool(self) -> Pool: ...
     @property
     def spool(self) -> Spool: ...
     @property

@@ -37,6 +37,16 @@ class Input(Protocol):
         ...
 
 
+class Channel(Protocol):
+    """A connection to a port in a pod: a stream socket of this machine, whatever stands behind it."""
+
+    def detach(self) -> int:
+        """Hand over the descriptor; closing that one closes all of it."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """A command that runs; `note` says in which way the place falls short of what was asked, else empty."""
@@ -154,6 +164,23 @@ class Cluster(Protocol):
         timeout: float,
     ) -> Ran:
         """Run rdev's own short command in the pod (no network) to its end, bytes in and out exact."""
+        ...
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> Channel:
+        """Connect to a port that a program of this pod listens at, on the pod's own loopback or on all its addresses.
+
+        Only ever to this pod, which is looked at before and after: NotFound NO_POD if it is not there or another's. Unavailable NOT_LISTENING
+        if nothing of it listens there; where only the far end knows that, the channel ends without a byte. Unavailable NO_NETWORK
+        where a pod without network has no way in.
+        """
+        ...
+
+    def expose(self, project: Project, host: str) -> None:
+        """Lead a host name to rdev's own server, where the place has a word for that. Repeating it changes nothing."""
+        ...
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        """Take away what leads this name to rdev's server, or every name of the pod; nothing happens if there is none."""
         ...
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:

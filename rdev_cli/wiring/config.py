@@ -162,6 +162,11 @@ class Config:
         return str(self._get("vault", "auto")[0])
 
     @property
+    def preview_domain(self) -> str:
+        """The domain that previews are under, empty if they are on the server's own machine alone."""
+        return str(self._get("preview_domain", "")[0])
+
+    @property
     def agents(self) -> Mapping[str, Mapping[str, Any]]:
         """What the context says of agents, by name."""
         found: Mapping[str, Mapping[str, Any]] = self._get("agents", {})[0]
@@ -172,6 +177,10 @@ class Config:
 
     def default_agent(self) -> str:
         return str(self._get("agent", "claude")[0])
+
+    def pool_size(self) -> int | None:
+        found: int | None = self._get("pool", None)[0]
+        return found
 
     # the port
 
@@ -209,7 +218,15 @@ class Config:
             shape = Shape(image="")
             usual = {"pull_policy": shape.pull_policy, "egress": shape.egress, "cpu": shape.cpu, "memory": shape.memory}
             own = tuple((key, usual.get(key, self.of_cluster(key) if key in BOOLEANS else "")) for key in CLUSTER)
-        for key, default in (("runtime", self.runtime), *own, ("agent", "claude"), ("agents", {}), ("vault", "auto")):
+        for key, default in (
+            ("runtime", self.runtime),
+            *own,
+            ("agent", "claude"),
+            ("agents", {}),
+            ("vault", "auto"),
+            ("pool", ""),
+            ("preview_domain", ""),
+        ):
             value, where = self._get(key, default)
             settings.append(Setting(name=key, value=value if isinstance(value, str) else json.dumps(value), origin=where))
         for key, path in (("config", self.file), ("state", self.folders.state / context), ("cache", self.folders.cache)):

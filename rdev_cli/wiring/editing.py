@@ -34,6 +34,8 @@ def changed(
             context[noun] = os.path.abspath(os.path.expanduser(value)) if value else ""
         elif noun == "exec_plugins":
             context[noun] = [line for line in value.split("\n") if line]
+        elif noun == "pool":
+            context[noun] = int(value) if re.fullmatch("[0-9]{1,4}", value) else value  # what is no number is refused below
         elif noun in BOOLEANS:
             context[noun] = value == "true"
         else:

@@ -9,6 +9,7 @@ from typing import Any
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import RULING, shown, tool, word
 from rdev_cli.domain.values import name as name_rule
+from rdev_cli.domain.worker import MOST as POOL
 
 ISOLATION = ("bubblewrap", "none")
 _AGENT_KEYS = ("path", "args", "output", "variables", "env", "model", "tools")
@@ -31,7 +32,8 @@ CLUSTER = (*_WORDS, *BOOLEANS, "exec_plugins")
 VAULTS = ("auto", "keyring", "file", "passphrase")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(f"{RULING}|(GIT|RDEV)_.*|HOME|SHELL|RUBYOPT")
-_KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault")
+_KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault", "pool", "preview_domain")
+_DOMAIN = re.compile(r"(?=.{4,200}$)([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -67,6 +69,11 @@ def valid(key: str, value: Any) -> None:
         name_rule(value if isinstance(value, str) else "", "agent")
     if key == "vault" and value not in VAULTS:
         raise Invalid(f"vault '{shown(str(value))}' is not known", hint="auto, keyring, file or passphrase", field="vault")
+    if key == "pool" and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= POOL):
+        raise Invalid(f"pool '{shown(str(value))}' is not a number of workers", hint=f"0 to {POOL}", field="pool")
+    if key == "preview_domain" and value != "" and not (isinstance(value, str) and _DOMAIN.fullmatch(value)):
+        hint = "a domain of their own, all of whose names lead to this context's server: --preview-domain preview.example.org"
+        raise Invalid(f"preview_domain '{shown(str(value))}' is no domain", hint=hint, field=key)
     if key not in (*_KEYS, *CLUSTER):
         raise Invalid(f"there is no setting '{shown(key)}'", hint=f"one of {', '.join((*_KEYS, *CLUSTER))}", field=key)
 

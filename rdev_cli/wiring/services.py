@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
+    from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.timing import Clock
@@ -157,6 +158,19 @@ class Services:
             self.folder, installation=self.installation, isolation=settings.isolation, shown=settings.shown, caller=self._environ
         )
 
+    @shared
+    def pool(self) -> "Pool":
+        """Pods that are made before anybody needs them."""
+        if self.settings.runtime == "kubernetes":
+            from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
+            from rdev_cli.adapters.kubernetes.pool import KubernetesPool
+
+            assert isinstance(self.cluster, KubernetesCluster)
+            return KubernetesPool(self.cluster, self.folder)
+        from rdev_cli.adapters.local.pool import LocalPool
+
+        return LocalPool(self.cluster, self.folder, self.installation)
+
     def _pods(self) -> "Cluster":
         from rdev_cli.adapters.kubernetes.cluster import KubernetesCluster
         from rdev_cli.adapters.kubernetes.manifests import Shape
@@ -175,6 +189,7 @@ class Services:
             installation=self.installation,
             stop=lambda: self.stop,
             weaker=settings.of_cluster("allow_weaker"),
+            exposes=bool(settings.preview_domain),
             patience=self._patience or ORCHESTRATION,
             tell=self._tell,
         )

@@ -1,13 +1,15 @@
 """What a server is told, and the world it serves: one context, no caller's environment, nobody to ask, and how its providers stand."""
 
 import contextlib
+import fcntl
 import ipaddress
 import logging
+import os
 import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from logging.handlers import QueueHandler
@@ -77,6 +79,45 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def preview_base(domain: str, url: str) -> str:
+    """Return under which address previews are seen that a server at this URL has: the domain's, else names of this machine; empty for a socket's file."""
+    if domain:
+        return f"https://{domain}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://localhost:{rest.rpartition(':')[2]}" if rest else ""
+
+
+@contextlib.contextmanager
+def announced(world: Services, url: str) -> Iterator[None]:
+    """Let the command line of this context know where this server is, for as long as its process lives."""
+    path = world.folder / f"serving.{os.getpid()}"
+    with path.open("w", encoding="utf-8") as file:
+        path.chmod(0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(url)
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def running(world: Services) -> Sequence[str]:
+    """Return the URLs of the servers of this context that run; what one left that was killed is taken away."""
+    found = []
+    for path in sorted(world.folder.glob("serving.*"), key=lambda one: int(one.suffix[1:]) if one.suffix[1:].isdigit() else 0):
+        try:
+            with path.open(encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    path.unlink(missing_ok=True)
+                except BlockingIOError:
+                    found.append(file.read(1000))
+        except OSError:
+            continue  # gone meanwhile
+    return found
 
 
 def proxies(given: Sequence[str]) -> tuple[Network, ...]:

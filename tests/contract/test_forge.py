@@ -121,6 +121,26 @@ def test_a_bundle_that_is_not_what_it_says_changes_nothing(yard, how):
     assert yard.forge.commit(project(), sha) is None
 
 
+def test_a_gate_sees_what_is_new_to_the_branch_and_what_it_refuses_is_kept_nowhere(yard):
+    first = seeded(yard)
+    sha, bundle = yard.pod_changes(first, "two", {"new.txt": "a secret\n", "README.md": "# shop\n"})
+    seen: list[tuple[str, int, bytes]] = []
+
+    def shut(blobs):
+        seen.extend(blobs)
+        raise Conflict("not this", hint="take it out", code="SECRET_FOUND")
+
+    with pytest.raises(Conflict) as refused:
+        yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=shut)
+    assert refused.value.code == "SECRET_FOUND"
+    assert seen == [("new.txt", 9, b"a secret\n")]
+    assert yard.branches() == {"main": first}
+    assert yard.forge.commit(project(), sha) is None
+    bundle.seek(0)
+    assert yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=lambda blobs: seen.extend(blobs)).branch == "main"
+    assert len(seen) == 2
+
+
 def test_a_source_gives_its_branches_and_names_its_main_one(yard):
     source = yard.forge.check_source(yard.source({"trunk": ["one", "two"], "side": ["three"]}), Stop())
     yard.forge.ensure_repository(project())

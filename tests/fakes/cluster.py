@@ -2,13 +2,14 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from rdev_cli.domain.command import Ending, Launch, Outcome, Progress
-from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
 from rdev_cli.domain.log import LogSpec, PodLog
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.report import Check
@@ -79,6 +80,8 @@ class MemoryCluster:
         self.planted: list[Owned] = []  # what stands there beside the pods
         self.place, self.ahead = "memory", timedelta()  # which place it is, and how far its clock is ahead of the machine's
         self.logs: list[bytes] = []  # lines that pods wrote themselves; none: they have no log
+        self.listening: dict[tuple[str, int], Callable[[socket.socket], None]] = {}  # (pod, port) -> who takes a connection
+        self.exposed: dict[str, str] = {}  # host -> the pod that it leads to
         self.trouble = Trouble()
 
     def ready(self) -> None:
@@ -247,6 +250,24 @@ class MemoryCluster:
                     return Ran(code=3, stderr=b"")
                 pod.start = pod.head
             return Ran(code=0, stderr=b"")
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> socket.socket:
+        with self.trouble.around("dial"):
+            if not self.pod_present(project):
+                raise NotFound("the pod is not there", hint="look at your own", code="NO_POD")
+            if (project.pod, port) not in self.listening:
+                raise Unavailable(f"nothing listens at {port}", hint="start it", code="NOT_LISTENING")
+            ours, theirs = socket.socketpair()
+            self.listening[project.pod, port](theirs)
+            return ours
+
+    def expose(self, project: Project, host: str) -> None:
+        with self.trouble.around("expose"):
+            self.exposed[host] = project.pod
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        with self.trouble.around("conceal"):
+            self.exposed = {name: pod for name, pod in self.exposed.items() if pod != project.pod or (host and name != host)}
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         lines = self.logs[int(after or "0") :]

@@ -1,9 +1,11 @@
-"""The lock: everything that is installed for the tests is pinned, with hashes, and from no address in particular."""
+"""The locks: everything that is installed for the tests is pinned, with hashes, and from no address in particular."""
 
 import re
 import tomllib
 from functools import cache
+from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -11,13 +13,15 @@ from packaging.version import Version
 from tests.house.listing import ROOT
 
 LOCK = ROOT / "requirements-dev.lock"
+BROWSER = ROOT / "requirements-browser.lock"  # what drives a browser, installed by who has one
+BOTH = pytest.mark.parametrize("lock", [LOCK, BROWSER], ids=lambda lock: lock.stem)
 
 
 @cache
-def pins() -> dict[str, tuple[Requirement, list[str]]]:
+def pins(lock: Path = LOCK) -> dict[str, tuple[Requirement, list[str]]]:
     """Return each pinned package with its hashes."""
     found: dict[str, tuple[Requirement, list[str]]] = {}
-    for block in re.split(r"\n(?=[a-z0-9])", LOCK.read_text()):
+    for block in re.split(r"\n(?=[a-z0-9])", lock.read_text()):
         lines = [line.strip().rstrip("\\").strip() for line in block.splitlines() if line.strip() and not line.strip().startswith("#")]
         if lines:
             one = Requirement(lines[0])
@@ -48,18 +52,28 @@ def test_everything_declared_is_pinned_at_a_version_that_it_allows() -> None:
         assert wanted.specifier.contains(Version(exact.version)), f"{wanted} is pinned at {exact.version}: just lock"
 
 
-def test_every_pin_has_a_hash() -> None:
-    assert len(pins()) > 20
-    for name, (one, hashes) in pins().items():
+@BOTH
+def test_every_pin_has_a_hash(lock: Path) -> None:
+    assert len(pins(lock)) > (20 if lock is LOCK else 2)
+    for name, (one, hashes) in pins(lock).items():
         assert hashes, name
         assert [s.operator for s in one.specifier] == ["=="], name
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for h in hashes), name
 
 
-def test_the_lock_names_no_address_and_no_path() -> None:
-    text = LOCK.read_text()
+def test_the_browsers_lock_fits_beside_the_other_one_and_is_of_what_was_asked_for() -> None:
+    asked = [Requirement(line.partition("#")[0].strip()) for line in BROWSER.with_suffix(".in").read_text().splitlines() if line.strip()]
+    for wanted in asked:
+        (exact,) = pins(BROWSER)[canonicalize_name(wanted.name)][0].specifier
+        assert wanted.specifier.contains(Version(exact.version)), f"{wanted} is pinned at {exact.version}: just lock-browser"
+    assert not [name for name, (one, _) in pins(BROWSER).items() if name in pins() and pins()[name][0].specifier != one.specifier]
+
+
+@BOTH
+def test_the_lock_names_no_address_and_no_path(lock: Path) -> None:
+    text = lock.read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|--trusted|\bfile:|^\s*#.*\s/\S", text, re.MULTILINE)
-    assert not [one for one, _ in pins().values() if one.url]
+    assert not [one for one, _ in pins(lock).values() if one.url]
 
 
 def test_the_sandbox_is_pinned_exactly_where_it_is_declared() -> None:

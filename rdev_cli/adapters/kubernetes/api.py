@@ -177,7 +177,6 @@ class Api:
         """
         from rdev_cli.adapters.kubernetes import socket  # noqa: PLC0415 -- loads the library of the framing, which only this needs
 
-        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec"
         query = [
             ("container", container),
             ("stdout", "true"),
@@ -185,23 +184,33 @@ class Api:
             ("stdin", _word(stdin)),
             ("tty", _word(terminal)),
         ]
-        opening = socket.opening()
-        answer = self._caller.call(
-            "exec",
-            path,
-            query=[*query, *(("command", one) for one in argv)],
-            headers=opening,
-            again=False,
-            timeout=timeout,
-            opened=True,
-        )
+        words = [*query, *(("command", one) for one in argv)]
+        return socket.Exec(*self._opened("exec", f"/api/v1/namespaces/{namespace}/pods/{pod}/exec", words, socket.opening(), timeout))
+
+    def forward(self, namespace: str, pod: str, port: int, *, timeout: float = STANDARD) -> wire.Wire:
+        """Return a connection that carries one stream to a port of a pod, in frames of a WebSocket: channel 0 bytes, channel 1 what is wrong.
+
+        It is open before anybody knows whether something listens there.
+        """
+        from rdev_cli.adapters.kubernetes import socket  # noqa: PLC0415 -- as above
+
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        return self._opened("forward", path, [("ports", str(port))], socket.opening(socket.V4), timeout)[0]
+
+    def _opened(
+        self, verb: str, path: str, query: Sequence[tuple[str, str]], opening: Mapping[str, str], timeout: float
+    ) -> tuple[wire.Wire, str]:
+        """Return an open WebSocket, and the version of the streams in it that the server chose."""
+        from rdev_cli.adapters.kubernetes import socket  # noqa: PLC0415 -- as above
+
+        answer = self._caller.call(verb, path, query=query, headers=opening, again=False, timeout=timeout, opened=True)
         assert answer.wire is not None
         protocol = socket.agreed(opening, dict(answer.headers)) if answer.status == 101 else ""
         if not protocol:
             answer.wire.close()
-            raise self._caller.unreachable(Nonsense("it answers an exec with something else"), sent=True)
+            raise self._caller.unreachable(Nonsense(f"it answers {verb} with something else"), sent=True)
         answer.wire.stop = wire.NEVER  # whoever reads it decides how long
-        return socket.Exec(answer.wire, protocol)
+        return answer.wire, protocol
 
     def stream(self, verb: str, path: str, query: Mapping[str, str], *, timeout: float = STANDARD) -> Stream:
         """Return an answer to be read as it comes; `timeout` bounds its beginning."""

@@ -23,7 +23,16 @@ _IDLE = 8  # connections that are kept for the next call
 _TRIES = 6
 _FIRST, _LONGEST = 0.1, 5.0  # seconds before the second try, and the most that later ones wait
 _FAILED = (500, 502, 503, 504)
-_METHODS = {"get": "GET", "list": "GET", "watch": "GET", "exec": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "exec": "GET",
+    "forward": "GET",
+    "create": "POST",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
 _PIECE = 64 << 10
 _SAID = 64 << 10  # bytes of an error's body
 WHAT = "a call of the cluster"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Inventory, Owned
-    from rdev_cli.ports.cluster import Ran, Started
+    from rdev_cli.ports.cluster import Channel, Ran, Started
     from rdev_cli.ports.timing import Stop
 
 PROVED = f"{LABEL}egress"  # an annotation: what the network policy really does, as it was measured from inside the pod
@@ -39,8 +39,8 @@ class KubernetesCluster:
     """Pods in one namespace of one cluster.
 
     `folder` is the context's state on this machine; `shape` is how pods are wanted; `weaker`: a policy that is not in force is accepted;
-    `patience` bounds the wait for a node, storage or an address; `tell` says something to whoever waits; `stop` is asked for at each wait,
-    for what cleans up after a stop is given a fresh one.
+    `exposes`: hosts of previews are led to it; `patience` bounds the wait for a node, storage or an address; `tell` says something to
+    whoever waits; `stop` is asked for at each wait, for what cleans up after a stop is given a fresh one.
     """
 
     isolated, here = True, False
@@ -56,11 +56,12 @@ class KubernetesCluster:
         installation: str,
         stop: Callable[[], Stop],
         weaker: bool = False,
+        exposes: bool = False,
         patience: float = ORCHESTRATION,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.api, self.context, self.namespace, self.shape, self.weaker = api, context, namespace, shape, weaker
-        self.installation = installation
+        self.installation, self.exposes = installation, exposes
         self._folder, self._stop, self._patience, self._tell = folder, stop, patience, tell
         self.pods, self.claims, self.policies = (path.format(namespace) for path in owned.KINDS.values())
         self._seen: dict[str, Manifest] = {}  # pods, as they were when they were last looked at
@@ -153,10 +154,15 @@ class KubernetesCluster:
         self.wait(found)
         if MARK in _notes(found):
             return made
-        notes = {PROVED: self._prove(project)}
+        # of a worker, and where a start was cut off, it was measured before: a policy that was in force stays so
+        egress = self.shape.egress if project.network else "none"
+        known = _notes(found).get(PROVED) in (egress, WEAKER if self.weaker else egress)
+        notes = {} if known else {PROVED: self.prove(project.pod, egress)}
         kept = self._find(self.claims, project)
         if kept is not None and MARK in _notes(kept):
             notes[MARK] = _notes(kept)[MARK]
+        if not notes:
+            return made
         self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
         return made
 
@@ -271,12 +277,11 @@ class KubernetesCluster:
         self.api.delete(f"{path}/{name}", uid=uid)
         owned.gone(self.api, f"{path}/{name}", uid, what=name)
 
-    def _prove(self, project: Project) -> str:
-        """Return what egress is in force in a new pod, measured from inside; Denied ISOLATION_WEAKER if it is weaker than asked."""
+    def prove(self, name: str, egress: str) -> str:
+        """Return what egress is in force in a new pod, measured from inside; Denied ISOLATION_WEAKER if it is weaker than `egress`."""
         from rdev_cli.adapters.kubernetes import probe  # noqa: PLC0415 -- only for a new pod
 
-        egress = self.shape.egress if project.network else "none"
-        found = self.api.get(f"{self.pods}/{project.pod}")
+        found = self.api.get(f"{self.pods}/{name}")
         end = time.monotonic() + (0 if self.weaker else _SETTLING)
         while True:
             reached = probe.reached(self, found, probe.closed(egress, found))
@@ -288,12 +293,20 @@ class KubernetesCluster:
         if self.weaker:
             return WEAKER
         raise Denied(
-            f"the pod {project.pod} reaches {', '.join(reached)}, which its network policy closes: the cluster does not enforce it",
+            f"the pod {name} reaches {', '.join(reached)}, which its network policy closes: the cluster does not enforce it",
             hint=f"use a network plugin that does (Calico, Cilium, kube-router); or accept it: rdev context set {self.context} --allow-weaker",
             code="ISOLATION_WEAKER",
-            pod=project.pod,
+            pod=name,
             reached=reached,
         )
+
+    def know(self, pod: Manifest) -> None:
+        """Take a pod that somebody has just read or changed, so that the next call need not ask for it."""
+        self._seen[pod["metadata"]["name"]] = pod
+
+    def forget(self, project: Project) -> None:
+        """Ask for a pod the next time, whatever is known of it."""
+        self._seen.pop(project.pod, None)
 
     # commands
 
@@ -318,6 +331,21 @@ class KubernetesCluster:
         self, project: Project, argv: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, timeout: float
     ) -> Ran:
         return self._commands.run(project, argv, stdin=stdin, stdout=stdout, timeout=timeout)
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> Channel:
+        from rdev_cli.adapters.kubernetes import forwarding  # noqa: PLC0415 -- only previews need it
+
+        return forwarding.dial(self.api, self.namespace, self.installation, project, port, timeout=timeout)
+
+    def expose(self, project: Project, host: str) -> None:
+        from rdev_cli.adapters.kubernetes import ingress  # noqa: PLC0415 -- as above
+
+        ingress.expose(self.api, self.namespace, self.installation, project, host)
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        from rdev_cli.adapters.kubernetes import ingress  # noqa: PLC0415 -- as above
+
+        ingress.conceal(self.api, self.namespace, self.installation, project, host)
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:
         from rdev_cli.adapters.kubernetes import logs  # noqa: PLC0415 -- only `logs` needs it

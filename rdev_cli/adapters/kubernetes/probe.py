@@ -73,9 +73,11 @@ RIGHTS: tuple[tuple[str, str, str], ...] = tuple(
     for group, resource, verbs in (
         ("", "pods", "get list watch create patch delete"),
         ("", "pods/exec", "get create"),
+        ("", "pods/portforward", "get create"),
         ("", "pods/log", "get"),
         ("", "persistentvolumeclaims", "get list create patch delete"),
         ("networking.k8s.io", "networkpolicies", "get list create patch delete"),
+        ("networking.k8s.io", "ingresses", "get list create delete"),
         ("", "events", "list"),
         ("", "namespaces", "get"),
     )
@@ -106,13 +108,15 @@ def reached(cluster: KubernetesCluster, pod: Manifest, targets: Iterable[Target]
     return [WORDS[line.removeprefix("open ")] for line in said if line.startswith("open ")]
 
 
-def ask(api: Api, namespace: str, pod: str, argv: Sequence[str], *, timeout: float = STANDARD) -> list[str]:
+def ask(api: Api, namespace: str, pod: str, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = STANDARD) -> list[str]:
     """Run rdev's own short script in a pod, and return the lines it prints."""
     from rdev_cli.adapters.kubernetes.socket import Closed  # noqa: PLC0415 -- the framing's library
 
     end, out = time.monotonic() + timeout, b""
-    session = api.exec(namespace, pod, CONTAINER, argv)
+    session = api.exec(namespace, pod, CONTAINER, argv, stdin=bool(stdin))
     try:
+        if stdin:
+            session.send(stdin)
         while len(out) < 1 << 16 and (left := end - time.monotonic()) > 0:
             got = session.read(left)
             out += got[1] if got is not None and got[0] == 1 else b""
@@ -174,7 +178,8 @@ def _reach(cluster: KubernetesCluster) -> list[Check]:
 def rights(cluster: KubernetesCluster) -> Check:
     """Return whether this login has every right that rdev uses; a missing one is named by verb and resource."""
     missing = []
-    for group, resource, verb in RIGHTS:
+    needed = [right for right in RIGHTS if right[1] != "ingresses" or cluster.exposes]
+    for group, resource, verb in needed:
         kind, _, sub = resource.partition("/")
         attributes = {"namespace": cluster.namespace, "group": group, "resource": kind, "subresource": sub, "verb": verb}
         review = {
@@ -193,7 +198,7 @@ def rights(cluster: KubernetesCluster) -> Check:
             found=f"not allowed in the namespace {cluster.namespace}: {', '.join(missing)}",
             hint="deploy/rbac.yaml holds the rights that rdev uses: kubectl apply -f deploy/rbac.yaml",
         )
-    return _ok("cluster.rights", f"all {len(RIGHTS)} that rdev uses in {cluster.namespace}")
+    return _ok("cluster.rights", f"all {len(needed)} that rdev uses in {cluster.namespace}")
 
 
 def _sweep(cluster: KubernetesCluster) -> None:

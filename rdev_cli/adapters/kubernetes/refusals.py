@@ -76,7 +76,10 @@ def unreachable(server: str, cause: Exception, *, sent: bool) -> Unavailable:
 
 def refused(verb: str, where: Target, status: int, *, reason: str, said: str) -> RdevError:
     """Return the error that a status stands for; `reason` and `said` are the server's own, `said` fit for a message."""
-    if verb == "exec":  # as rights call it: it is a GET, and newer servers want the right to create, too, without a word on what is missing
+    if verb in (
+        "exec",
+        "forward",
+    ):  # as rights call it: it is a GET, and newer servers want the right to create, too, without a word on what is missing
         named = re.search(r" cannot (get|create) ", said)
         verb = named[1] if named else "create"
     facts: dict[str, Any] = {"verb": verb, "resource": where.resource, "namespace": where.namespace, "status": status}

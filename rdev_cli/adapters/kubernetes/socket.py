@@ -30,14 +30,14 @@ _FILL = 64 << 10  # bytes asked for at once
 _GATHERED = 128 << 10  # bytes of one stream that are given at once, if they are there
 
 
-def opening() -> dict[str, str]:
-    """Return the headers that ask for the streams: version 5, which can end stdin alone, before 4."""
+def opening(*versions: str) -> dict[str, str]:
+    """Return the headers that ask for the streams in one of these versions, the best first: by default 5, which can end stdin alone, before 4."""
     return {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-        "Sec-WebSocket-Protocol": f"{V5}, {V4}",
+        "Sec-WebSocket-Protocol": ", ".join(versions or (V5, V4)),
     }
 
 
@@ -45,7 +45,8 @@ def agreed(asked: Mapping[str, str], answered: Mapping[str, str]) -> str:
     """Return the version that the server chose, empty if its answer is not to what was asked (RFC 6455, 4.1)."""
     digest = hashlib.sha1(f"{asked['Sec-WebSocket-Key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
     chosen = answered.get("Sec-WebSocket-Protocol", "")
-    return chosen if answered.get("Sec-WebSocket-Accept") == base64.b64encode(digest).decode() and chosen in (V5, V4) else ""
+    offered = asked["Sec-WebSocket-Protocol"].split(", ")
+    return chosen if answered.get("Sec-WebSocket-Accept") == base64.b64encode(digest).decode() and chosen in offered else ""
 
 
 class Broken(Exception):
@@ -64,7 +65,7 @@ class Status:
     reason: str = ""
 
 
-class _Frames(frame_buffer):
+class Frames(frame_buffer):
     """Frames out of a wire, none larger than a server of ours has reason to send.
 
     What the wire has is taken at once and cut here: frames have few kilobytes, and each is asked for in three pieces.
@@ -103,7 +104,7 @@ class Exec:
         self.protocol = protocol
         self.why = ""  # how the connection ended, for a log
         self._status: Status | None = None
-        self._wire, self._frames, self._writing = wire, _Frames(wire), threading.Lock()
+        self._wire, self._frames, self._writing = wire, Frames(wire), threading.Lock()
         self._ahead: tuple[int, bytes] | None = None  # read already, and not given yet
         self._over, self._mute = False, ""  # `_mute`: why nothing more can be sent
         self._word = bytearray()

@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,12 @@ from rdev_cli.adapters.shared import own, runner
 from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.command import GRACE, Ending, Launch, Outcome, Progress
-from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
+from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from rdev_cli.domain.project import ownership
 from rdev_cli.ports.cluster import Ran, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Check
     from rdev_cli.domain.resource import Inventory, Owned
-    from rdev_cli.ports.cluster import Input
+    from rdev_cli.ports.cluster import Channel, Input
 
 # With job control a shell puts the command in front of the terminal, so that Ctrl-C is the command's and does not end the sandbox
 # around it. Between the two stands one that takes signals and lives: a shell whose job died of SIGINT dies of it too and tells no code, and
@@ -101,6 +102,8 @@ class LocalCluster:
         self._installation, self._isolation, self.shown, self._caller = installation, isolation, tuple(shown), caller
         self.isolated = isolation != "none"
         self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._sockets: dict[str, set[int]] = {}  # pod -> the sockets of its programs, as they were when they were last looked through
+        self._looking = threading.Lock()
 
     # pods
 
@@ -155,6 +158,7 @@ class LocalCluster:
         if (pod / "pod.json").exists():
             self.pod_present(project)
         remove_tree(pod)
+        self._sockets.pop(project.pod, None)
         self.sweep(project)
         return there
 
@@ -330,6 +334,35 @@ class LocalCluster:
                 processes.stop(folder, "cancelled")
                 self._forget(id)
             remove_tree(folder)
+
+    def dial(self, project: Project, port: int, *, timeout: float) -> Channel:
+        from rdev_cli.adapters.local import listening  # noqa: PLC0415 -- only previews need it
+
+        if not self.pod_present(project):
+            raise NotFound(
+                "the pod is not there any more", hint="rdev session list shows the sessions there are", code="NO_POD", pod=project.pod
+            )
+        if self.isolated and not project.network:
+            raise Unavailable(
+                "without network nothing of this pod can be reached from outside", hint="take a project with network", code="NO_NETWORK"
+            )
+        pod = self._pod(project)
+
+        def own(inodes: Collection[int]) -> bool:
+            with self._looking:
+                known = self._sockets.get(project.pod, set())
+                if not known.issuperset(inodes):
+                    known = self._sockets[project.pod] = listening.sockets(pod, isolated=self.isolated)
+                return known.issuperset(inodes)
+
+        # where nobody tells whose a socket is there are no sandboxes either, and each command can touch what any other can
+        return listening.dial(port, own if listening.told() else None, timeout=timeout)
+
+    def expose(self, project: Project, host: str) -> None:
+        pass  # whoever has a domain for this machine leads all of it here
+
+    def conceal(self, project: Project, host: str = "") -> None:
+        pass
 
     def log(self, project: Project, spec: LogSpec, *, after: str, most: int) -> PodLog | None:  # noqa: ARG002
         return None  # a folder writes nothing

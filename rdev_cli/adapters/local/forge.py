@@ -14,7 +14,7 @@ from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_wh
 from rdev_cli.domain.errors import Conflict, NotFound
 from rdev_cli.domain.project import Project, ownership
 from rdev_cli.domain.values import Secret
-from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery
+from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
 from rdev_cli.ports.timing import Stop
 
 if TYPE_CHECKING:
@@ -87,13 +87,14 @@ class LocalForge:
     def bundle(self, project: Project, commit: str = "") -> AbstractContextManager[BinaryIO]:
         return bare.bundle(self._path(project.name), project.branch, commit)
 
-    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
+    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str, gate: Gate | None = None) -> Delivery:
         path = self._path(project.name)
         if not bare.HEX.fullmatch(sha):
             raise bare.bad("the pod named no commit")
         if bare.ancestor(path, sha, f"refs/heads/{project.branch}"):
             return Delivery(branch=project.branch, rescued=False)
-        bare.unpack(path, bundle, sha)
+        had = self.head(project) or bare.standing(path, bare.main(path))
+        bare.unpack(path, bundle, sha, look=(lambda waiting: gate(contents.blobs_added(waiting, had, sha))) if gate else None)
         for _ in range(5):
             old = self.head(project)
             if old and not bare.ancestor(path, old, sha):

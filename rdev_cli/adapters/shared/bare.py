@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,10 +155,10 @@ def _bundled(path: Path, branch: str, file: BinaryIO) -> None:
     git(path, "bundle", "create", "--quiet", "-", "--end-of-options", f"refs/heads/{branch}", stdout=file)
 
 
-def unpack(path: Path, bundle: BinaryIO, sha: str) -> None:
+def unpack(path: Path, bundle: BinaryIO, sha: str, *, look: Callable[[Path], None] | None = None) -> None:
     """Bring a bundle's objects in, if each of them is sound, all that they name is there, and `sha` is a commit among them.
 
-    They wait in a repository of their own that borrows this one's: what is refused leaves nothing behind.
+    They wait in a repository of their own that borrows this one's, where `look` may look at them: what is refused leaves nothing behind.
     """
     import shutil  # noqa: PLC0415 -- as below
     import tempfile  # noqa: PLC0415 -- slow to load, and `exec` looks at a head only
@@ -183,6 +183,8 @@ def unpack(path: Path, bundle: BinaryIO, sha: str) -> None:
         _, got = git(waiting, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{sha}^{{commit}}", ok=(0, 1, 128))
         if got.decode().strip() != sha:
             raise bad("the bundle holds another commit than the pod named")
+        if look is not None:
+            look(waiting)
         # an index last: with it git finds the pack
         for file in sorted((waiting / "objects/pack").glob("pack-*"), key=lambda file: file.suffix == ".idx"):
             os.replace(file, path / "objects/pack" / file.name)

@@ -191,15 +191,22 @@ def set_(
     agent_env: Annotated[
         list[str] | None, typer.Option("--agent-env", metavar="NAME.VAR=VALUE", help="A variable for an agent; no secrets.")
     ] = None,
+    preview_domain: Annotated[
+        str | None,
+        typer.Option("--preview-domain", metavar="DOMAIN", help="The domain that previews are under; '' for names of this machine."),
+    ] = None,
     vault: Annotated[
         str | None, typer.Option("--vault", metavar="KIND", help="Where credentials are kept: auto, keyring, file or passphrase.")
     ] = None,
+    pool: Annotated[
+        int | None, typer.Option("--pool", metavar="NUMBER", min=0, max=100, help="How many workers the server keeps warm for sessions.")
+    ] = None,
 ) -> None:
     given = {
-        "isolation": isolation, "agent": agent, "vault": vault, "kubeconfig": kubeconfig, "kube_context": kube_context, "namespace": namespace,
+        "isolation": isolation, "agent": agent, "vault": vault, "pool": None if pool is None else str(pool), "kubeconfig": kubeconfig, "kube_context": kube_context, "namespace": namespace,
         "image": image, "pull_policy": pull_policy, "egress": egress, "storage_class": storage_class, "cpu": cpu, "memory": memory,
         "root": None if root is None else str(root).lower(), "allow_weaker": None if allow_weaker is None else str(allow_weaker).lower(),
-        "exec_plugins": "\n".join(plugins) if plugins else None,
+        "exec_plugins": "\n".join(plugins) if plugins else None, "preview_domain": preview_domain,
     }  # fmt: skip
     values = {key: value for key, value in given.items() if value is not None}
     if shown:

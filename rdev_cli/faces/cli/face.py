@@ -1,7 +1,6 @@
 """What every command of the terminal shares: options, the world, one way to answer, one way to fail."""
 
 import os
-import re
 import select
 import shlex
 import sys
@@ -13,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from rdev_cli.domain.errors import Cancelled, Invalid, RdevError, Unavailable
+from rdev_cli.domain.values import clean as clean  # noqa: PLC0414 -- whoever prints has it from here
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import seconds
 from rdev_cli.ops.ledger import entry_of
@@ -126,15 +126,6 @@ def hand(ctx: typer.Context) -> Hand:
     """Return this invocation."""
     found: Hand = ctx.obj
     return found
-
-
-# C0 and C1 controls, and what turns the direction of text: none may come from foreign text to a terminal
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def clean(text: str) -> str:
-    """Return foreign text in which nothing can drive a terminal: controls are shown, not obeyed."""
-    return _UNSAFE.sub(lambda m: " " if m[0] in "\t\n" else m[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str, end: str = "\n") -> None:

@@ -25,6 +25,8 @@ TREE: dict[str, tuple[str, str]] = {
     "exec": ("exec_", "Run a command in a project's pod."),
     "shell": ("shell", "Run a line of sh in a project's pod."),
     "git": ("git", "Run git in a project's work tree, in its pod."),
+    "session": ("sessions", "Sessions: a pod of its own for a while, on a branch of a project, with an end."),
+    "preview": ("previews", "Previews: ports of sessions, under addresses that nobody can guess."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
     "ci": ("ci", "Pipelines: the steps of .woodpecker.yml, run in a clean pod."),
@@ -34,6 +36,10 @@ TREE: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
+    "checkin": (
+        "checkin",
+        "Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for.",
+    ),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
     "checkout": ("checkouts", "Checkouts: a branch on your own machine, with a credential that reaches nothing else and ends."),
     "branch": ("branches", "Branches: what a project's repository holds, and the commit that each is at."),
@@ -105,8 +111,9 @@ def root() -> Root:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return rdev's words and, for exec and git, what stands after `--`."""
-    if argv and argv[0] in _TAILED and "--" in argv:
+    """Return rdev's words and, for exec and git, a session's too, what stands after `--`."""
+    verb = argv[1:2] if argv[:1] == ["session"] else argv[:1]
+    if verb and verb[0] in _TAILED and "--" in argv:
         at = argv.index("--")
         return list(argv[:at]), list(argv[at + 1 :])
     return list(argv), None

@@ -79,7 +79,7 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     from rdev_cli.faces.loops.clockwork import Clockwork  # noqa: PLC0415
     from rdev_cli.faces.loops.passes import LAST, loops, note_used  # noqa: PLC0415
     from rdev_cli.ports.timing import Stop  # noqa: PLC0415
-    from rdev_cli.wiring.serving import Health, log_all  # noqa: PLC0415
+    from rdev_cli.wiring.serving import Health, announced, log_all  # noqa: PLC0415
 
     here = hand(ctx)
     with_key = permitted(spec, world, admin)
@@ -88,7 +88,7 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
     stop, health, door = Stop(), Health(world), Door(world, admin)
     clock = Clockwork(world, loops(world, health, door.used, stop), stop, close=world.store.close)
     metrics = Metrics(world, health=health.standing, loops=clock.loops)
-    serving = Serving(spec, world, opened, door=door, metrics=metrics, health=health, stop=stop)
+    serving = Serving(spec, world, opened, door=door, metrics=metrics, health=health, loops=clock.loops, stop=stop)
     where = url(spec, opened)
 
     def ready() -> None:
@@ -103,7 +103,8 @@ def _run(ctx: typer.Context, spec: "ServeSpec", world: "Services", admin: "Secre
         else:
             write(sys.stdout, where + "\n")
 
-    left = serving.run(ready=ready, signalled=lambda: here.signal != 0)
+    with announced(world, where):
+        left = serving.run(ready=ready, signalled=lambda: here.signal != 0)
     clock.join(LAST)
     note_used(world, door.used)
     return not logged() or left

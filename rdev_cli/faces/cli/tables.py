@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain, stamp, to_json
-from rdev_cli.domain.values import sized, spoken
+from rdev_cli.domain.values import coarse, sized, spoken
 from rdev_cli.faces.cli.face import clean
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rdev_cli.domain.command import Command
     from rdev_cli.domain.credential import Credential
     from rdev_cli.domain.files import Copied
+    from rdev_cli.domain.preview import Preview
     from rdev_cli.domain.project import Project
     from rdev_cli.domain.report import Context
     from rdev_cli.domain.standing import ProjectStatus, ProjectSync
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
 def ago(moment: datetime) -> str:
     """Return how long ago that was, as people say it."""
     passed = (datetime.now(UTC) - moment).total_seconds()
-    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{_coarse(passed)} ago"
-
-
-def _coarse(passed: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if passed >= size:
-            return f"{int(passed // size)} {unit}" if unit == "min" else f"{int(passed // size)}{unit}"
-    return "0 min"
+    return "now" if passed < 1 else f"{spoken(passed)} ago" if passed < 60 else f"{coarse(passed)} ago"
 
 
 def _width(text: str) -> int:
@@ -223,16 +217,24 @@ def _copied(value: Copied) -> Pairs:
     ]
 
 
+def _preview(value: Preview) -> Pairs:
+    return [
+        ("url", value.url), ("session", value.session), ("port", str(value.port)), ("state", value.state.value), ("project", value.project),
+        ("opened", f"{ago(value.created_at)} by {value.actor}"), ("closed", ago(value.closed_at) if value.closed_at else ""),
+    ]  # fmt: skip
+
+
 # by the name of a type, so that showing one kind of thing does not load the others
 _CARDS: dict[str, Callable[[Any], Pairs]] = {
     "Project": _project, "ProjectShown": _project, "ProjectStatus": _status, "Command": _command, "Context": _context, "AgentInfo": _agent,
     "ProjectSync": _sync, "Credential": _credential, "Copied": _copied, "Webhook": _webhook, "WebhookSecret": _webhook, "Delivery": _delivery,
-    "Key": _key,
+    "Key": _key, "Preview": _preview,
 }  # fmt: skip
 
 
 # kinds with tables in a module of their own, which whoever is shown other things need not load
 _ELSEWHERE = {
+    **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
     **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
     "Session": "session_tables",
@@ -356,6 +358,13 @@ _COLUMNS: dict[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
         ("PREFIX", True, lambda k: k.prefix),
         ("FROM", True, lambda k: ",".join(k.cidrs) or "anywhere"),
         ("BY", True, lambda k: k.created_by),
+    ),
+    "Preview": (
+        ("SESSION", False, lambda p: p.session),
+        ("PORT", False, lambda p: str(p.port)),
+        ("OPENED", True, lambda p: ago(p.created_at)),
+        ("BY", True, lambda p: p.actor),
+        ("URL", False, lambda p: p.url),
     ),
     "Setting": (("NAME", False, lambda s: s.name), ("VALUE", False, lambda s: s.value), ("ORIGIN", False, lambda s: s.origin)),
     "Holding": (

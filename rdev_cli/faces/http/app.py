@@ -17,6 +17,7 @@ from rdev_cli import __version__
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.faces.http import (
     agents,
+    checkins,
     checkouts,
     ci,
     commands,
@@ -26,23 +27,28 @@ from rdev_cli.faces.http import (
     files,
     keys,
     operations,
+    previews,
     projects,
     receipts,
     sessions,
+    signing_in,
     stream,
     upkeep,
     webhooks,
 )
 from rdev_cli.faces.http.face import Door, Guarded, Routes, packaged, trouble
+from rdev_cli.faces.http.rendering import Paged
+from rdev_cli.faces.http.sittings import Sittings
 
 if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret
-PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"})
+PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"}) | signing_in.PUBLIC
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
-    sessions.routes, checkouts.routes, upkeep.routes, ci.routes, receipts.routes, stream.routes, keys.routes, document.routes,
+    sessions.routes, previews.routes, checkouts.routes, checkins.routes, ci.routes, receipts.routes, upkeep.routes, stream.routes, keys.routes,
+    document.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {
@@ -92,10 +98,10 @@ def create_app(services: "Services", door: Door, *, guards: Sequence[Middleware]
         redirect_slashes=False,
         middleware=[Middleware(Named, new_id=lambda: services.new_id("req")), *guards],
     )
-    app.state.services, app.state.door = services, door
+    app.state.services, app.state.door, app.state.sittings = services, door, Sittings(services)
     app.router.routes[:] = [route for routes in (*ROUTES, *more) for route in routes]
     for route in app.routes:
-        if not isinstance(route, Guarded) and getattr(route, "path", "") not in PUBLIC:
+        if not isinstance(route, Guarded | Paged) and getattr(route, "path", "") not in PUBLIC:
             raise TypeError(f"{route} asks for no scope and is not public")
     for kind in (RdevError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, trouble)

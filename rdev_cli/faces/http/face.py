@@ -3,7 +3,8 @@
 import inspect
 import json
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -66,31 +67,43 @@ class Guarded(APIRoute):
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            try:
+            with told(request):
                 await run_in_threadpool(self._admit, request)
                 return await handler(request)
-            except (RdevError, RequestValidationError, HTTPException):
-                raise
-            except Exception as e:
-                log().error("failed", exc_info=True, extra={"request_id": request_id(request), "error": type(e).__name__})
-                raise RdevError("rdev failed on this", hint="its log has more, under this request's id") from e
 
         return guarded
 
     def _admit(self, request: Request) -> None:
         door: Door = request.app.state.door
         grant = door(presented(request), request.client.host if request.client else "")
-        if (count := getattr(request.state, "admit", None)) is not None:
-            count(grant)  # the guard's, which raises where there were too many
-        if not grant.allows(self.scope):
-            raise Denied(
-                f"this needs the scope {self.scope}",
-                hint=f"ask for a key that has it: rdev key create --scope {self.scope}",
-                code="FORBIDDEN",
-                scope=self.scope.value,
-            )
-        request.state.grant = grant
-        request.state.world = request.app.state.services.acting(grant)
+        admit(request, grant, self.scope)
+
+
+def admit(request: Request, grant: Grant, scope: Scope | None) -> None:
+    """Let a caller in, and give the request the world as that caller sees it; raise where there were too many requests, or the scope is not granted."""
+    if (count := getattr(request.state, "admit", None)) is not None:
+        count(grant)  # the guard's
+    if scope is not None and not grant.allows(scope):
+        raise Denied(
+            f"this needs the scope {scope}",
+            hint=f"ask for a key that has it: rdev key create --scope {scope}",
+            code="FORBIDDEN",
+            scope=scope.value,
+        )
+    request.state.grant = grant
+    request.state.world = request.app.state.services.acting(grant)
+
+
+@contextmanager
+def told(request: Request) -> Iterator[None]:
+    """Log what nobody expected, and raise it as an error of rdev's own."""
+    try:
+        yield
+    except (RdevError, RequestValidationError, HTTPException):
+        raise
+    except Exception as e:
+        log().error("failed", exc_info=True, extra={"request_id": request_id(request), "error": type(e).__name__})
+        raise RdevError("rdev failed on this", hint="its log has more, under this request's id") from e
 
 
 def presented(request: Request) -> str:
@@ -231,12 +244,17 @@ def _meta(id: str, at: str) -> str:
     return to_json({"request_id": id, "timestamp": at})
 
 
+def status_of(error: RdevError) -> int:
+    """Return the status that an error is told by."""
+    return _BY_CODE.get(error.code) or STATUSES[type(error).__name__]
+
+
 def problem(error: RdevError, *, id: str, at: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return how an error is told: its document, with the status of its class or its code; `id`: the request's; `at`: the time, RFC 3339."""
-    told = ErrorDocument(error=Problem(code=error.code, message=error.message, hint=error.hint, context=error.context))
-    status = _BY_CODE.get(error.code) or STATUSES[type(error).__name__]
+    document_ = ErrorDocument(error=Problem(code=error.code, message=error.message, hint=error.hint, context=error.context))
+    status = status_of(error)
     more = {"www-authenticate": 'Bearer realm="rdev"'} if status == 401 else {}
-    body = f'{to_json(told)[:-1]},"meta":{_meta(id, at)}}}'
+    body = f'{to_json(document_)[:-1]},"meta":{_meta(id, at)}}}'
     return Response(body.encode(), status, {**more, **(headers or {})}, "application/json")
 
 

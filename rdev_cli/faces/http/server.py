@@ -9,7 +9,7 @@ import resource
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,17 +21,19 @@ from starlette.middleware import Middleware
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import stream, system
+from rdev_cli.faces.http import page, stream, system
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
-from rdev_cli.faces.http.metrics import Gauged, Metrics
+from rdev_cli.faces.http.metrics import Gauged, Looped, Metrics
+from rdev_cli.faces.http.previewing import Front
+from rdev_cli.faces.http.visits import Visits
 from rdev_cli.faces.http.wire import Wire
 from rdev_cli.ops import keys
 from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
 from rdev_cli.wiring.services import Services
-from rdev_cli.wiring.serving import Health, ServeSpec
+from rdev_cli.wiring.serving import Health, ServeSpec, preview_base
 
 GRACE = LOOKUP  # seconds that requests and streams have once the server was told to stop
 HEADERS = LOOKUP  # seconds in which a request's line and headers must be whole, from the connection's or the last answer's end on
@@ -176,6 +178,14 @@ class _Bounded(Wire):
             self.transport.abort()  # it may not read, either
 
 
+class _Fronted(Front, _Bounded):
+    """Both: what is asked of a preview goes to its proxy, all else to the app."""
+
+    def leave(self) -> None:
+        self._disarm()
+        super().leave()
+
+
 class _Server(uvicorn.Server):
     """uvicorn that is told when to stop by the process it runs in."""
 
@@ -217,25 +227,49 @@ class Serving:
     """One server on its socket, until it is told to stop."""
 
     def __init__(
-        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health, stop: Stop
-    ) -> None:
+        self, spec: ServeSpec, world: Services, opened: socket.socket, *, door: Door, metrics: Metrics, health: Health,
+        loops: Sequence[Looped] = (), stop: Stop,
+    ) -> None:  # fmt: skip
         self._spec, self._opened, self._stop = spec, opened, stop
         own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
+        hosts = Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], spec.allow_hosts)  # noqa: S104 -- no name of this server
+        proxies, only_proxies = Proxies(spec.trusted_proxies), spec.public and not spec.tls_cert
         guard = Middleware(
             Guard,
-            hosts=Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], spec.allow_hosts),  # noqa: S104 -- no name of this server
-            proxies=Proxies(spec.trusted_proxies),
+            hosts=hosts,
+            proxies=proxies,
             metrics=metrics,
             clock=world.clock,
             rate=spec.rate,
             max_body=spec.max_body,
-            only_proxies=spec.public and not spec.tls_cert,
+            only_proxies=only_proxies,
         )
-        self.app = create_app(world, door, guards=(guard,), more=(system.routes(metrics, health.standing, world.clock),))
-        self.app.state.stop = stop
+        self.visits = visits = Visits(world, domain=world.settings.preview_domain, hosts=hosts, proxies=proxies, only_proxies=only_proxies)
+        more = (system.routes(metrics, health.standing, world.clock), page.routes(health.standing, loops))
+        self.app = create_app(world, door, guards=(guard,), more=more)
+        self.app.state.stop, self.app.state.sittings.used = stop, door.used
+        self.app.state.previews = preview_base(world.settings.preview_domain, url(spec, opened))
         streams = stream.streams(self.app)
         metrics.keep(
             Gauged(name="rdev_sse_connections", words="Streams opened.", kind=CounterMetricFamily, read=lambda: [((), streams.opened)]),
+            Gauged(
+                name="rdev_preview_connections",
+                words="Connections to previews.",
+                kind=CounterMetricFamily,
+                read=lambda: [((), visits.opened)],
+            ),
+            Gauged(
+                name="rdev_preview_connections_active",
+                words="Connections to previews that are open.",
+                kind=GaugeMetricFamily,
+                read=lambda: [((), visits.active)],
+            ),
+            Gauged(
+                name="rdev_preview_bytes",
+                words="Bytes that went through previews.",
+                kind=CounterMetricFamily,
+                read=lambda: [((), visits.bytes)],
+            ),
             Gauged(name="rdev_sse_connections_active", words="Streams open.", kind=GaugeMetricFamily, read=lambda: [((), streams.active)]),
         )
 
@@ -251,7 +285,7 @@ class Serving:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         config = uvicorn.Config(
             self.app,
-            http=_Bounded,
+            http=type("_Connection", (_Fronted,), {"visits": self.visits}),
             ws="none",
             loop="asyncio",
             log_config=None,

@@ -17,7 +17,8 @@ from starlette.types import Scope as Connection
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.command import Command
-from rdev_cli.domain.errors import Denied, Invalid, NotFound, Unavailable
+from rdev_cli.domain.errors import Denied, Invalid, NotFound, RdevError, Unavailable
+from rdev_cli.domain.session import Session
 from rdev_cli.domain.values import shown
 from rdev_cli.faces.http.face import Guarded, Routes, serves, whole
 from rdev_cli.faces.http.feeds import EVERYTHING, Done, Feed, Journal, Life, Output, Position, Source, View, following, reached, reset, text
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Over = Callable[[], RdevError | None]  # why somebody may listen no longer, beside what their key says; asked in the event loop
 
 BEAT = 15.0  # seconds without a word, after which a heartbeat is sent
 STALL = 20.0  # seconds that one piece may wait for its reader, before the reader is dropped
@@ -51,8 +54,8 @@ _PLACE = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})?")
 class Client:
     """Who listens: what they are shown, how far they are, and what is to be said to them."""
 
-    def __init__(self, grant: Grant, view: View, now: float) -> None:
-        self.grant, self.view, self.at = grant, view, Position()
+    def __init__(self, grant: Grant, view: View, now: float, over: "Over") -> None:
+        self.grant, self.view, self.at, self.over = grant, view, Position(), over
         self.wake = asyncio.Event()
         self.parting = b""  # the last words to be said
         self.part_by = 0.0  # when whoever has not taken them is dropped
@@ -169,7 +172,7 @@ class Streams:
                     client.wake.set()
 
     async def _look(self) -> None:
-        """Now and then: part from those whose key counts no more."""
+        """Now and then: part from those whose key counts no more, or who left by another door."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK)
@@ -178,6 +181,8 @@ class Streams:
             for client in self._clients:
                 if client.grant in fallen:
                     client.part(fallen[client.grant], loop.time())
+                elif (why := client.over()) is not None:
+                    client.part(trouble(why), loop.time())
 
     def _fall(self, grants: Collection[Grant]) -> Mapping[Grant, bytes]:
         """Return the grants that count no more, with the words that say why; what cannot be known now changes nothing."""
@@ -206,12 +211,13 @@ class EventStream(Response):
     def __init__(self, streams: Streams, key: Hashable, source: Callable[[], Source], world: World, view: View, place: "Place") -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
+        self.over: Over = lambda: None
         self._streams, self._key, self._source, self._world, self._view, self._place = streams, key, source, world, view, place
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Tell until the end."""
         loop = asyncio.get_running_loop()
-        client = Client(self._world.grant, self._view, loop.time())
+        client = Client(self._world.grant, self._view, loop.time(), self.over)
         followed = self._streams.enter(self._key, self._source, client)
         watch: asyncio.Task[None] | None = None
         try:
@@ -352,7 +358,7 @@ def _streams(path: str, op: Callable[..., Any], form: str) -> Callable[[F], F]:
 def journal(world: World, request: Request, subject: str | None = None, after: _After = None, last_event_id: _Last = None) -> Any:
     if subject is not None:
         events.subject_rule(subject)
-    return _journal(world, request, View(world.grant.projects, subject or ""), "", last_event_id or after)
+    return journal_(world, request, View(world.grant.projects, subject or ""), "", last_event_id or after)
 
 
 @_streams("/projects/{project}/events", commands.follow, "project")
@@ -362,13 +368,13 @@ def project_(
     found = known.project(world, project)
     given = last_event_id or after
     if stream_id is not None:
-        return _command(world, request, _whole(world, stream_id, found.name), given)
-    return _journal(world, request, View(frozenset({found.name})), found.name, given)
+        return output(world, request, _whole(world, stream_id, found.name), given)
+    return journal_(world, request, View(frozenset({found.name})), found.name, given)
 
 
 @_streams("/commands/{command}/events", commands.follow, "stream")
 def command_(world: World, request: Request, command: str, after: _After = None, last_event_id: _Last = None) -> Any:
-    return _command(world, request, _whole(world, command), last_event_id or after)
+    return output(world, request, _whole(world, command), last_event_id or after)
 
 
 @_streams("/operations/{operation}/events", jobs.show, "stream")
@@ -381,19 +387,25 @@ def operation_(world: World, request: Request, operation: str, after: _After = N
 
 @_streams("/sessions/{session}/events", sessions.events, "stream")
 def session_(world: World, request: Request, session: str, after: _After = None, last_event_id: _Last = None) -> Any:
-    found = known.session(world, whole(session, "ses", "session"), whole=True)
+    return life(world, request, known.session(world, whole(session, "ses", "session"), whole=True), last_event_id or after)
+
+
+def life(world: World, request: Request, session: Session, given: str | None) -> EventStream:
+    """Return the stream of what happens to a session and in it, from a position on."""
     all_ = streams(request.app)
-    place = Place({"project": found.project, "stream_id": found.id}, last_event_id or after, 1, newest=False)
-    return EventStream(all_, found.id, lambda: Life(all_.services, found), world, EVERYTHING, place)
+    place = Place({"project": session.project, "stream_id": session.id}, given, 1, newest=False)
+    return EventStream(all_, session.id, lambda: Life(all_.services, session), world, EVERYTHING, place)
 
 
-def _journal(world: World, request: Request, view: View, project: str, given: str | None) -> EventStream:
+def journal_(world: World, request: Request, view: View, project: str, given: str | None) -> EventStream:
+    """Return the stream of what a view shows of the journal, from a position on."""
     all_ = streams(request.app)
     place = Place({"project": project, "stream_id": "journal"}, given, 1, newest=True)
     return EventStream(all_, "journal", lambda: Journal(all_.services), world, view, place)
 
 
-def _command(world: World, request: Request, command: Command, given: str | None) -> EventStream:
+def output(world: World, request: Request, command: Command, given: str | None) -> EventStream:
+    """Return the stream of what a command prints, from a position on."""
     all_ = streams(request.app)
     place = Place({"project": command.project, "stream_id": command.id}, given, 2, newest=False)
     return EventStream(all_, command.id, lambda: Output(all_.services, command), world, EVERYTHING, place)
