@@ -53,12 +53,12 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
         "a new checkout with its credential, the one time that it is told: POST /projects/{project}/checkouts",
     ),
     "check": (Check, "one thing that the doctor looked at"),
-    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "check-list": (
         Sequence[Check],
         "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json, rdev receipt verify -o json",
     ),
     "checked": (Checked, "what steps came to on a commit: rdev ci run -o json"),
+    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
     "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),

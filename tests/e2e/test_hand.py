@@ -70,6 +70,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("key", "create"): ("key", "create", "--name", "ci", "--scope", "projects:read"),
     ("key", "list"): ("key", "list"),
     ("cp",): ("cp", "shop:README.md", "."),
+    ("receipt", "list"): ("receipt", "list", "shop"),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
@@ -105,6 +106,7 @@ LISTS = {
     ("checkout", "list"),
     ("branch", "list"),
     ("gc",),
+    ("receipt", "list"),
     ("agent", "list"),
     ("agent", "health"),
     ("agent", "usage"),
@@ -129,6 +131,8 @@ LISTS = {
 UNTRIED = {
     ("serve",),  # it answers when it listens, and stays: tests/e2e/test_serve.py
     ("agent", "run"),
+    ("ci", "run"),  # a pipeline, and receipts: tests/e2e/test_ci.py
+    *(("receipt", verb) for verb in ("show", "verify", "replay")),
     ("operation", "show"),  # a server: tests/http/test_once.py
     ("context", "remove"),
     ("project", "adopt"),
@@ -165,7 +169,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 # lists that have nothing in them here
 EMPTY = {
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"), ("checkout", "list"),
+    ("key", "list"), ("checkout", "list"), ("receipt", "list"),
 }  # fmt: skip
 
 
