@@ -1,5 +1,6 @@
 """What stands in a place in rdev's name, and what of it nobody needs any more."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from enum import StrEnum
 
 from rdev_cli.domain.project import pod_name
 from rdev_cli.domain.values import spoken
+from rdev_cli.domain.worker import POOL
 
 WINDOW = 3600  # seconds that a thing must have been seen without a record
 SHORTEST = 600  # the least that anybody may ask for instead
@@ -167,6 +169,8 @@ def _kept(thing: Owned, known: Known, *, stranger: bool) -> tuple[OrphanState, s
 def _named(thing: Owned) -> bool:
     if thing.role == TRIAL:
         return not thing.project_id and thing.name.startswith(_TRIALS)
+    if thing.project_id.startswith("ses_") and re.fullmatch(f"rdev-{POOL}-[0-9a-z]{{8}}", thing.name):
+        return True  # a worker that a session had
     return bool(thing.project and thing.project_id) and thing.name == pod_name(thing.project, thing.project_id)
 
 

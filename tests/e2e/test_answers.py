@@ -60,6 +60,8 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("journal", "prune"): "pruning",
     ("operation", "list"): "operation-list",
     ("operation", "show"): "operation",
+    **{("pool", verb): "worker-list" for verb in ("list", "fill", "drain")},
+    ("pool", "audit"): "audit-list",
     ("webhook", "add"): "webhook-secret",
     ("webhook", "list"): "webhook-list",
     ("webhook", "test"): "delivery",

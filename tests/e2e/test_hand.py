@@ -74,6 +74,10 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("pool", "list"): ("pool", "list"),
+    ("pool", "fill"): ("pool", "fill", "1"),
+    ("pool", "audit"): ("pool", "audit"),
+    ("pool", "drain"): ("pool", "drain", "--yes"),
     ("webhook", "list"): ("webhook", "list"),
     ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
@@ -100,6 +104,7 @@ RAW = {
     ("logs",),
 }  # a person gets the command's own bytes
 LISTS = {
+    *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
     ("agent", "list"),
     ("agent", "health"),
@@ -159,6 +164,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 # lists that have nothing in them here
 EMPTY = {
+    *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
     ("key", "list"),
 }  # fmt: skip

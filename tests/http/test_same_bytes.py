@@ -37,6 +37,8 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "event.list": ("GET /events?subject=shop", ("events", "--subject", "shop")),
     "journal.prune": ("POST /journal/prune", ("journal", "prune", "--before", "2026-01-01", "--dry-run")),
     "gc.collect": ("GET /gc", ("gc",)),
+    "pool.list": ("GET /pool", ("pool", "list")),
+    "pool.audit": ("GET /pool/audit", ("pool", "audit")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
 }

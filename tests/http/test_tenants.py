@@ -41,6 +41,7 @@ BODIES: dict[str, Any] = {
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},
     "gc.collect": {"reviewed": []},
+    "pool.fill": {"size": 1},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
 }
