@@ -39,7 +39,7 @@ def drain(ctx: typer.Context, yes: Annotated[bool, typer.Option("--yes", "-y", h
     world = here.world()
     idle = sum(one.state is not WorkerState.BUSY for one in pool.list_(world))
     if idle:
-        confirm(ctx, f"Destroy {idle} workers of context {world.settings.context}?", yes=yes)
+        confirm(ctx, f"Destroy the workers of context {world.settings.context} that nobody has ({idle})?", yes=yes)
     here.standing = "some workers may stand: rdev pool drain goes on"
     show(ctx, pool.drain(world), empty="the pool is empty")
     if here.human and world.settings.pool_size():
