@@ -71,6 +71,8 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("checkout", "extend"): "checkout",
     ("checkout", "cancel"): "checkout",
     ("branch", "list"): "branch-list",
+    **{("pool", verb): "worker-list" for verb in ("list", "fill", "drain")},
+    ("pool", "audit"): "audit-list",
     ("webhook", "add"): "webhook-secret",
     ("webhook", "list"): "webhook-list",
     ("webhook", "test"): "delivery",

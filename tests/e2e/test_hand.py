@@ -77,6 +77,10 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
     ("checkout", "list"): ("checkout", "list"),
     ("branch", "list"): ("branch", "list", "shop"),
+    ("pool", "list"): ("pool", "list"),
+    ("pool", "fill"): ("pool", "fill", "1"),
+    ("pool", "audit"): ("pool", "audit"),
+    ("pool", "drain"): ("pool", "drain", "--yes"),
     ("webhook", "list"): ("webhook", "list"),
     ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
@@ -105,6 +109,7 @@ RAW = {
 LISTS = {
     ("checkout", "list"),
     ("branch", "list"),
+    *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
     ("receipt", "list"),
     ("agent", "list"),
@@ -168,6 +173,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 # lists that have nothing in them here
 EMPTY = {
+    *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
     ("key", "list"), ("checkout", "list"), ("receipt", "list"),
 }  # fmt: skip

@@ -38,6 +38,8 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "journal.prune": ("POST /journal/prune", ("journal", "prune", "--before", "2026-01-01", "--dry-run")),
     "gc.collect": ("GET /gc", ("gc",)),
     "receipt.list": ("GET /projects/shop/receipts", ("receipt", "list", "shop")),
+    "pool.list": ("GET /pool", ("pool", "list")),
+    "pool.audit": ("GET /pool/audit", ("pool", "audit")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
     "checkout.list": ("GET /checkouts", ("checkout", "list")),

@@ -49,6 +49,7 @@ BODIES: dict[str, Any] = {
     "ci.run": {},
     "receipt.verify": {"receipt": f"rcp_{'0' * 20}"},
     "receipt.replay": {},
+    "pool.fill": {"size": 1},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
     "checkout.start": {},
