@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from rdev_cli.domain.project import pod_name
 from rdev_cli.domain.values import spoken
-from rdev_cli.domain.worker import POOL
 
 WINDOW = 3600  # seconds that a thing must have been seen without a record
 SHORTEST = 600  # the least that anybody may ask for instead

@@ -21,15 +21,13 @@ from tests.support.wire import Answer, Wire
 
 MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
 # what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
-OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "checkout", "receipt"}
+OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "receipt", "checkout"}
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
     "context": "where a server works is no project's",
 }
-_KINDS = {
-    "command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "checkout": "chk", "receipt": "rcp",
-}  # fmt: skip
+_KINDS = {"command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "receipt": "rcp", "checkout": "chk"}
 NOBODYS = {"project": "none", **{name: f"{kind}_{'0' * 20}" for name, kind in _KINDS.items()}}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
@@ -46,10 +44,10 @@ BODIES: dict[str, Any] = {
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},
     "gc.collect": {"reviewed": []},
+    "pool.fill": {"size": 1},
     "ci.run": {},
     "receipt.verify": {"receipt": f"rcp_{'0' * 20}"},
     "receipt.replay": {},
-    "pool.fill": {"size": 1},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
     "checkout.start": {},
@@ -102,9 +100,9 @@ def two(services: Services, project: str, rdev: Rdev, endpoint: Receiver) -> Ite
         own["operation"] = new(key, f"/projects/{own['project']}/sync")
         own["webhook"] = new(key, "/webhooks", {"url": endpoint.url, "events": ["command.*"]})
         own["delivery"] = new(key, f"/webhooks/{own['webhook']}/test")
-_KINDS = {
-    "command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "checkout": "chk", "receipt": "rcp",
-}  # fmt: skip
+        own["receipt"] = written(services, own["project"]).id
+        own["signer"] = services.store.some(Signer, project=own["project"])[0].id
+        own["checkout"] = new(key, f"/projects/{own['project']}/checkouts", {})
         own["key"] = new(key, "/keys", {"name": "one", "scopes": ["projects:read"], "projects": [own["project"]]})
     yield made
     made.wire.close()
@@ -191,9 +189,8 @@ def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two
 def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
     for target in (
         "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
-_KINDS = {
-    "command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "checkout": "chk", "receipt": "rcp",
-}  # fmt: skip
+        "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs", "/projects/other/receipts", "/operations", "/webhooks", "/deliveries", "/keys",
+        "/checkouts", "/checkouts?ended=true", f"/checkouts?before={two.mine['checkout']}", "/projects/other/branches",
     ):  # fmt: skip
         answer = two.ask(THEIRS, "GET", target)
         assert answer.status < 500, (target, answer.body)
