@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rdev_cli.adapters.gitea import hooks
 from rdev_cli.adapters.gitea.calling import MOVED, Gitea, at
 from rdev_cli.adapters.gitea.holders import Holders
 from rdev_cli.adapters.gitea.pulls import Pulls
 from rdev_cli.adapters.shared import bare, contents, origins
-from rdev_cli.adapters.shared.files import private_folder, remove_tree
+from rdev_cli.adapters.shared.files import private_folder
 from rdev_cli.adapters.shared.git import git
 from rdev_cli.domain.errors import Conflict, Denied, Failed, NotFound, RdevError, Unavailable
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import Secret, shown
-from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery
+from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
 from rdev_cli.ports.timing import LONG_RUNNING, Stop
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from rdev_cli.domain.standing import Commit
 
 _REJECTED = re.compile(r"^!\t[^\t]*\t\[([^\]]*)\]", re.MULTILINE)
-_EVENTS = ("push", "create", "delete", "pull_request")
 
 
 class GiteaForge:
@@ -63,11 +63,21 @@ class GiteaForge:
         return "/repos" + at(self._of(), project.name)
 
     def _mirror(self, project: Project) -> Path:
-        """Return the project's mirror, made if it is not there; by id, so that a name that is used again finds none of another's."""
-        path = self._folder / f"{project.owner_id}.git"
-        if not (path / "HEAD").is_file():
-            private_folder(path)
-            bare.make(path, project.branch)
+        """Return the project's mirror, made if it is not there, and made anew if it was of another project of that name."""
+        path, of = self._folder / f"{project.name}.git", self.url(project.name)
+        wanted = bare.mark(project, self._installation, of=of)
+        if bare.owner(path) != wanted:
+            private_folder(self._folder)
+            with bare.alone(self._folder):
+                if path.exists() and "mirror" not in (bare.owner(path) or {}):
+                    raise Conflict(
+                        f"{path} is a repository of its own, and no mirror",
+                        hint="move it away, or take another project name",
+                        repository=str(path),
+                    )
+                if bare.owner(path) != wanted:
+                    bare.remove(path, project)
+                    bare.make(path, project, self._installation, of=of)
         return path
 
     # repositories, and whose they are
@@ -87,12 +97,10 @@ class GiteaForge:
         if answer.status == 404:
             return None
         if answer.status in MOVED:
-            number = answer.location.rstrip("/").rpartition("/")[2]
-            now = self._api.get("/repositories" + at(number)) if number.isdecimal() else None
-            name = shown(str(now["full_name"])) if now else shown(answer.location)
+            name = shown("/".join(answer.location.partition("/repos/")[2].split("/")[:2]) or answer.location)
             raise Conflict(
                 f"the repository {where} was renamed or moved to {name}",
-                hint="give it its old name back at Gitea, or remove it there",
+                hint=f"name it {self._of()}/{project.name} again at Gitea, or remove it there",
                 code="FORGE_MOVED",
                 repository=where,
             )
@@ -146,10 +154,12 @@ class GiteaForge:
     def delete_repository(self, project: Project) -> bool:
         there = self._found(project) is not None
         if there:
-            for access in self._holders.of(self._repo(project)):
-                self._holders.dismiss(access.name)
+            with bare.alone(private_folder(self._folder)):
+                self._holders.clear(self._repo(project))
             self._api.call("DELETE", self._repo(project), ok=(204, 404))
-        remove_tree(self._folder / f"{project.owner_id}.git")
+        path = self._folder / f"{project.name}.git"
+        if "mirror" in (bare.owner(path) or {}):
+            bare.remove(path, project)
         return there
 
     # commits, there and here
@@ -175,7 +185,7 @@ class GiteaForge:
 
     def _fetch(self, project: Project) -> None:
         path = self._mirror(project)
-        with bare.alone(path, "mirror"):
+        with bare.alone(path):
             self._git(
                 path, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options",
                 self.url(project.name), "+refs/heads/*:refs/heads/*",
@@ -207,7 +217,7 @@ class GiteaForge:
     def seed(self, project: Project, files: Mapping[str, tuple[bytes, bool]]) -> None:
         if self.head(project):
             return
-        remove_tree(self._folder / f"{project.owner_id}.git")  # what was begun and killed
+        bare.remove(self._mirror(project), project)  # with what was begun and killed
         bare.seed(self._mirror(project), project, files)
         self._landed(project, self._push(project, f"refs/heads/{project.branch}:refs/heads/{project.branch}"))
 
@@ -230,7 +240,7 @@ class GiteaForge:
 
     def take(self, project: Project, source: str, stop: Stop) -> str:
         path = self._mirror(project)
-        with bare.alone(path, "mirror"):
+        with bare.alone(path):
             branch = origins.take(path, source, stop)
         self._landed(project, self._push(project, "refs/heads/*:refs/heads/*"))
         self._api.call("PATCH", self._repo(project), {"default_branch": branch}, ok=(200,))
@@ -247,15 +257,16 @@ class GiteaForge:
         with bare.bundle(self._with(project, sha), project.branch, sha) as file:
             yield file
 
-    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
+    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str, gate: Gate | None = None) -> Delivery:
         if not bare.HEX.fullmatch(sha):
             raise bare.bad("the pod named no commit")
-        self._there(project)
+        main = str(self._there(project)["default_branch"])
         old = self.head(project)
-        path = self._with(project, *([old] if old else []))
+        had = old or self.find_branch(project, main)
+        path = self._with(project, *([had] if had else []))
         if old and bare.ancestor(path, sha, old):
             return Delivery(branch=project.branch, rescued=False)
-        bare.unpack(path, bundle, sha)
+        bare.unpack(path, bundle, sha, look=(lambda waiting: gate(contents.blobs_added(waiting, had, sha))) if gate else None)
         for _ in range(5):
             if old and not bare.ancestor(path, old, sha):
                 return Delivery(branch=self._rescue(project, sha, rescue), rescued=True)
@@ -288,7 +299,7 @@ class GiteaForge:
         )
 
     def sweep(self, project: Project) -> None:
-        bare.sweep(self._folder / f"{project.owner_id}.git")
+        bare.sweep(self._folder / f"{project.name}.git")
 
     def commit(self, project: Project, sha: str) -> "Commit | None":
         if not bare.HEX.fullmatch(sha) or self._found(project) is None:
@@ -393,16 +404,16 @@ class GiteaForge:
 
     def admit(self, project: Project, access: Access) -> Admitted:
         found = self._there(project)
-        with bare.alone(private_folder(self._folder), "holders"):
+        with bare.alone(private_folder(self._folder)):
             return self._holders.admit(self._repo(project), int(found["id"]), access, me=str(self._self()["login"]))
 
     def extend(self, project: Project, access: Access) -> str:
         self._there(project)
-        with bare.alone(private_folder(self._folder), "holders"):
+        with bare.alone(private_folder(self._folder)):
             return self._holders.extend(access)
 
     def dismiss(self, name: str) -> bool:
-        with bare.alone(private_folder(self._folder), "holders"):
+        with bare.alone(private_folder(self._folder)):
             return self._holders.dismiss(name)
 
     def admitted(self) -> Sequence[Access]:
@@ -429,20 +440,8 @@ class GiteaForge:
 
     def ensure_hook(self, project: Project, url: str, secret: Secret) -> None:
         self._there(project)
-        hooks = f"{self._repo(project)}/hooks"
-        config = {"url": url, "content_type": "json", "secret": secret.reveal()}
-        wanted = {"type": "gitea", "active": True, "events": list(_EVENTS), "config": config, "branch_filter": "*"}
-        mine = [hook for hook in self._api.all(hooks) if hook.get("config", {}).get("url") == url]
-        if mine:  # all of it: what is not sent is reset
-            self._api.call("PATCH", f"{hooks}{at(mine[0]['id'])}", {k: wanted[k] for k in wanted if k != "type"}, ok=(200,))
-        else:
-            self._api.call("POST", hooks, wanted, ok=(201,))
-        for hook in mine[1:]:
-            self._api.call("DELETE", f"{hooks}{at(hook['id'])}", ok=(204, 404))
+        hooks.ensure(self._api, self._repo(project), url, secret)
 
     def drop_hook(self, project: Project, url: str) -> None:
-        if self._found(project) is None:
-            return
-        hooks = f"{self._repo(project)}/hooks"
-        for hook in [hook for hook in self._api.all(hooks) if hook.get("config", {}).get("url") == url]:
-            self._api.call("DELETE", f"{hooks}{at(hook['id'])}", ok=(204, 404))
+        if self._found(project) is not None:
+            hooks.drop(self._api, self._repo(project), url)

@@ -1,13 +1,15 @@
 """Accounts of a while: a bot user of its own for each checkout, that may write one branch of one repository and nothing else.
 
 Gitea's tokens neither end nor narrow to a repository, so the account does: it is restricted, makes nothing, has one collaboration, and is removed
-with all it has. Its name says until when, its address whose it is, and its full name for which repository; so it is found with an empty database.
+with all it has. Its name says until when, its address whose it is, its full name for which repository, its description for which branch; so it is
+found with an empty database.
 """
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +27,17 @@ _NARROW_FIRST, _WIDE_LAST = 1, 1_000_000
 _TAGS = "/.*/"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account of a while."""
+
+    name: str
+    whose: str  # the name without its time
+    until: int
+    repository: int
+    branch: str
+
+
 class Holders:
     """Everybody that this installation let in at one Gitea."""
 
@@ -34,34 +47,39 @@ class Holders:
     def _mail(self, whose: str) -> str:
         return f"{whose}@{self._installation}.rdev.invalid"
 
-    def _accounts(self) -> Iterator[tuple[str, int, int]]:
-        """Yield (name, until when, id of its repository) of each account of this installation."""
+    def _accounts(self) -> list[Account]:
+        """Return the accounts of this installation."""
+        found = []
         for user in self._api.all("/admin/users"):
             named, full = _NAME.fullmatch(str(user.get("login"))), _FULL.fullmatch(str(user.get("full_name")))
             if named and full and str(user.get("email")) == self._mail(named[1]):
-                yield str(user["login"]), int(named[2]), int(full[1])
+                found.append(
+                    Account(
+                        name=str(user["login"]),
+                        whose=named[1],
+                        until=int(named[2]),
+                        repository=int(full[1]),
+                        branch=str(user["description"]),
+                    )
+                )
+        return found
+
+    def _account(self, whose: str) -> Account | None:
+        return next((account for account in self._accounts() if account.whose == whose), None)
 
     def admitted(self) -> Sequence[Access]:
         """Return who is let in, with the branch that each may write."""
-        found, rules = [], dict[int, list[dict[str, Any]]]()
-        for name, until, repository in self._accounts():
-            if repository not in rules:
-                repo = self._path(repository)
-                rules[repository] = self._api.get(f"{repo}/branch_protections") or [] if repo else []
-            branch = next((rule["rule_name"] for rule in rules[repository] if name in _writers(rule)), "")
-            found.append(Access(name=name, branch=_unquoted(branch), expires_at=datetime.fromtimestamp(until, UTC)))
-        return found
-
-    def of(self, repo: str) -> Sequence[Access]:
-        """Return who is let into a repository."""
-        found = self._api.get(repo)
-        if found is None:
-            return ()
         return [
-            Access(name=name, branch="", expires_at=datetime.fromtimestamp(until, UTC))
-            for name, until, repository in self._accounts()
-            if repository == found["id"]
+            Access(name=account.name, branch=account.branch, expires_at=datetime.fromtimestamp(account.until, UTC))
+            for account in self._accounts()
         ]
+
+    def clear(self, repo: str) -> None:
+        """Dismiss everybody who is let into a repository."""
+        found = self._api.get(repo)
+        for account in self._accounts() if found else ():
+            if account.repository == found["id"]:
+                self.dismiss(account.name)
 
     def _path(self, repository: int) -> str:
         """Return the path of a repository by its id, whatever it is called now; empty if it is gone."""
@@ -71,20 +89,25 @@ class Holders:
     # coming
 
     def admit(self, repo: str, repository: int, access: Access, *, me: str) -> Admitted:
-        """Let somebody in; the rules that hold it to its branch are there before it can do anything."""
-        whose, _ = _split(access.name)
+        """Let somebody in; the rules that hold it to its branch are there before it can do anything.
+
+        Gitea leaves out of a rule who cannot write yet, so the account joins its own rule last, and only then gets a token.
+        """
         self._no_loose_rules(repo, me)
         password = Secret(secrets.token_urlsafe(32))
-        account = self._account(whose, access.name, repository, password)
-        self._rule(repo, _quoted(access.branch), [me, account], _NARROW_FIRST)
+        account = self._made(access, repository, password)
+        self._rule(repo, _quoted(access.branch), [me], _NARROW_FIRST)
         self._rule(repo, _WIDE, [me], _WIDE_LAST)
         self._tag_rule(repo, me)
         self._api.call("PUT", f"{repo}/collaborators{at(account)}", {"permission": "write"}, ok=(204,))
+        self._rule(repo, _quoted(access.branch), [me, account], _NARROW_FIRST)
         return Admitted(account=account, token=self._token(account, password))
 
-    def _account(self, whose: str, name: str, repository: int, password: Secret) -> str:
-        """Make the account, or return the one that is there under another time, with the new password."""
-        there = next((login for login, _, _ in self._accounts() if _split(login)[0] == whose), "")
+    def _made(self, access: Access, repository: int, password: Secret) -> str:
+        """Make the account, or take the one that is there under another time, and give it the password."""
+        whose, _ = _split(access.name)
+        there = self._account(whose)
+        name = there.name if there else access.name
         if not there:
             wanted = {
                 "username": name, "email": self._mail(whose), "full_name": f"rdev checkout in repository {repository}",
@@ -97,13 +120,16 @@ class Holders:
                 raise Conflict(
                     f"Gitea makes no account {name}: {answer.message}", hint="look there for one of that name", code="FORGE_REFUSED"
                 )
-            there = name
-        changes = {
-            "source_id": 0, "login_name": there, "password": password.reveal(), "must_change_password": False, "restricted": True,
-            "max_repo_creation": 0, "allow_create_organization": False, "allow_git_hook": False, "allow_import_local": False, "admin": False,
-        }  # fmt: skip
-        self._api.call("PATCH", "/admin/users" + at(there), changes, ok=(200,))
-        return there
+        self._change(
+            name, password=password.reveal(), description=access.branch, restricted=True, max_repo_creation=0, allow_create_organization=False,
+            allow_git_hook=False, allow_import_local=False, admin=False,
+        )  # fmt: skip
+        return name
+
+    def _change(self, name: str, **changes: object) -> None:
+        self._api.call(
+            "PATCH", "/admin/users" + at(name), {"source_id": 0, "login_name": name, "must_change_password": False, **changes}, ok=(200,)
+        )
 
     def _token(self, account: str, password: Secret) -> Secret:
         """Make the account's only token."""
@@ -112,8 +138,7 @@ class Holders:
             self._api.call("DELETE", "/users" + at(account, "tokens", old["id"]), ok=(204, 404), as_user=who)
         made = self._api.call("POST", tokens, {"name": "rdev", "scopes": ["write:repository"]}, ok=(201,), as_user=who).data
         # from here on nobody knows its password
-        changes = {"source_id": 0, "login_name": account, "password": secrets.token_urlsafe(32), "must_change_password": False}
-        self._api.call("PATCH", "/admin/users" + at(account), changes, ok=(200,))
+        self._change(account, password=secrets.token_urlsafe(32))
         return Secret(str(made["sha1"]))
 
     def _rules(self, repo: str) -> list[dict[str, Any]]:
@@ -167,38 +192,32 @@ class Holders:
         """Give an account a later time; return its name from then on."""
         whose, _ = _split(access.name)
         wanted = f"{whose}-{int(access.expires_at.timestamp())}"
-        there = next((login for login, _, _ in self._accounts() if _split(login)[0] == whose), "")
+        there = self._account(whose)
         if not there:
             raise NotFound(f"nobody is let in as {access.name}", hint="rdev checkout start begins another", name=access.name)
-        if there != wanted:
-            self._api.call("POST", "/admin/users" + at(there, "rename"), {"new_username": wanted}, ok=(200, 204))
+        if there.name != wanted:
+            self._api.call("POST", "/admin/users" + at(there.name, "rename"), {"new_username": wanted}, ok=(200, 204))
         return wanted
 
     def dismiss(self, name: str) -> bool:
         """Take an account and all that is its away; what it could do ends first, and it can be found until nothing is left."""
-        whose, gone = _split(name)[0], False
-        for login, _, repository in [one for one in self._accounts() if _split(one[0])[0] == whose]:
-            if repo := self._path(repository):
-                self._api.call("DELETE", f"{repo}/collaborators{at(login)}", ok=(204, 404))
-                self._unprotect(repo, login)
-            self._api.call("DELETE", "/admin/users" + at(login), ok=(204, 404), query={"purge": "true"})
-            gone = True
-        return gone
+        whose, accounts = _split(name)[0], self._accounts()
+        mine = [account for account in accounts if account.whose == whose]
+        for account in mine:
+            if repo := self._path(account.repository):
+                self._api.call("DELETE", f"{repo}/collaborators{at(account.name)}", ok=(204, 404))
+                others = any(one.repository == account.repository and one.whose != whose for one in accounts)
+                self._unprotect(repo, account.branch, all=not others)
+            self._api.call("DELETE", "/admin/users" + at(account.name), ok=(204, 404), query={"purge": "true"})
+        return bool(mine)
 
-    def _unprotect(self, repo: str, login: str) -> None:
-        """Remove an account's own rule and, behind the last one, those for all branches and tags."""
-        rules, others = self._rules(repo), False
-        for rule in rules:
-            writers = [writer for writer in _writers(rule) if _NAME.fullmatch(writer)]
-            if login in writers:
+    def _unprotect(self, repo: str, branch: str, *, all: bool) -> None:  # noqa: A002 -- what it is
+        """Remove an account's own rule and, behind the last account, those for all branches and tags."""
+        for rule in self._rules(repo):
+            mine = (rule["rule_name"], rule["priority"]) == (_quoted(branch), _NARROW_FIRST)
+            if mine or (all and (rule["rule_name"], rule["priority"]) == (_WIDE, _WIDE_LAST)):
                 self._api.call("DELETE", f"{repo}/branch_protections{at(rule['rule_name'])}", ok=(204, 404))
-            others = others or any(writer != login for writer in writers)
-        if others:
-            return
-        for rule in rules:
-            if rule["rule_name"] == _WIDE and rule["priority"] == _WIDE_LAST:
-                self._api.call("DELETE", f"{repo}/branch_protections{at(_WIDE)}", ok=(204, 404))
-        for rule in self._api.call("GET", f"{repo}/tag_protections", ok=(200,)).data or ():
+        for rule in self._api.call("GET", f"{repo}/tag_protections", ok=(200,)).data or () if all else ():
             if rule["name_pattern"] == _TAGS:
                 self._api.call("DELETE", f"{repo}/tag_protections{at(rule['id'])}", ok=(204, 404))
 
@@ -235,14 +254,6 @@ def _split(name: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def _writers(rule: dict[str, Any]) -> Sequence[str]:
-    return rule.get("push_whitelist_usernames") or ()
-
-
 def _quoted(branch: str) -> str:
     """Return a branch as a rule that means this one only."""
     return re.sub(r"([\\*?\[\]{}])", r"\\\1", branch)
-
-
-def _unquoted(rule: str) -> str:
-    return re.sub(r"\\(.)", r"\1", rule)

@@ -51,7 +51,7 @@ class Pulls:
         return replace(pull, sha=bare.standing(self._path, pull.head) or pull.sha)
 
     def open(self, *, head: str, base: str, title: str, body: str) -> Pull:
-        with bare.alone(self._path, "pulls"):
+        with bare.alone(self._path):
             if found := self.find(head, base):
                 return found
             if head == base:
@@ -79,18 +79,18 @@ class Pulls:
         return None
 
     def comment(self, number: int, text: str) -> None:
-        with bare.alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             self._save({**record, "comments": [*record["comments"], text]})
 
     def close(self, number: int) -> None:
-        with bare.alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             if record["state"] == "open":
                 self._save({**record, "sha": self._shown(record).sha, "state": "closed"})
 
     def merge(self, number: int, *, sha: str, message: str) -> Pull:
-        with bare.alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             pull = self._shown(record)
             if pull.state == "merged":
