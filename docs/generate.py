@@ -21,7 +21,7 @@ import wire  # noqa: E402 -- beside this file
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
-from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
+from rdev_cli.wiring.rules import BUILT_IN, FORGES, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
 MAN = "docs/man"
@@ -92,6 +92,12 @@ MEANINGS = {
     "ENDED": "the session has ended; begin another",
     "ENDING": "the session is being ended; the same command goes on with it",
     "STARTING": "the session is not whole yet; whoever starts it goes on, or end it",
+    "PIPELINE": "a pipeline asks for what is not run here; `context.field` names it",
+    "NO_PIPELINE": "the commit has no `.woodpecker.yml`",
+    "NOTHING_TO_RUN": "every step of the pipeline is for other branches or events",
+    "NOT_CLEAN": "the pod of the checks does not hold the commit that they are about; nothing was run",
+    "POD_GONE": "the pod of checks went while they ran; begin them again",
+    "RECEIPT_CHANGED": "a receipt is not as it was signed; nothing of it was run",
     "DELETING": "the project is half gone: the same `delete` goes on",
     "DENIED": "this caller may not do this",
     "DIVERGED": "the repository and the work tree both moved on; both are as they were",
@@ -122,6 +128,10 @@ MEANINGS = {
     "OUTPUT_GONE": "what the command printed is not kept any more (7 days)",
     "PARTIAL": "some steps stand; `context.left` lists them and the hint is the command that goes on",
     "PENDING": "it has not ended yet",
+    "EMPTY_REPOSITORY": "the project's repository has no commit that a session could begin at",
+    "NOT_KEPT": "the pod of a session stays, because what is in it could not be kept yet",
+    "NOTHING_STAGED": "nothing is staged that could be committed",
+    "NO_TERMINAL": "the terminal of a session takes no keys; attach again",
     "RESCUED": "the branch had moved on, so the commit went to the branch named in `context.branch`; nothing is lost",
     "SEVERAL": "several pods are meant; `context.pods` names them",
     "STATE_BUSY": "the database was locked for 30 seconds",
@@ -134,6 +144,12 @@ MEANINGS = {
     "TOOL_MISSING": "a program is not installed; the hint is the line that installs it",
     "UNAVAILABLE": "a provider, a tool or the machine did not answer",
     "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; `rdev project sync` takes it there",
+    "BASE_REWRITTEN": "the branch that a change shall go to was rewritten and no longer holds the commit that the work began at; nothing is forced",
+    "BRANCH_GONE": "a branch that is needed is not in the repository any more",
+    "CHECKS_ONLY": "the session is one of rdev's own, in which checks run: nobody works there, and nothing of it is checked in",
+    "REVIEW_FAILED": "the review of a check-in did not pass, and the pull request stays open; the receipt named in `context` says what it found",
+    "SAME_BRANCH": "a session works on the very branch that its work would be merged into",
+    "SECRET_FOUND": "what would be checked in holds what looks like a secret; `context.found` names file, line and kind, never the value",
     "SHUTTING_DOWN": "the server is stopping: come again in a moment; nothing that was asked for is lost",
     "UNAUTHORIZED": "over HTTP: no key was shown, or none that there is",
     "USAGE": "the words on the command line could not be understood",
@@ -152,6 +168,11 @@ MEANINGS = {
     "CLUSTER_UNREACHABLE": "the API server does not answer, not in time, or with something else; `context.sent` says whether the request may have arrived",
     "EXISTS": "an object of that name is in the cluster already",
     "EXPIRED": "the cluster forgot what happened since the version that was named",
+    "FOLDER_TAKEN": "the folder to clone into is there already; nothing of it is overwritten",
+    "NO_CHECKOUT": "the folder is in no checkout, or in that of another",
+    "NO_TOKEN": "this machine does not keep the credential of that checkout: whoever started it was told it",
+    "OTHER_BRANCH": "the folder of a checkout is on another branch than the checkout's, which alone can be checked in",
+    "PUSH_REFUSED": "the forge does not let that branch be written, or not with that credential",
     "FORBIDDEN": "this login or this key may not do that; `context` has verb, resource and namespace, or the scope that it takes",
     "NO_CLUSTER": "the kubeconfig, or the context in it, is not there",
     "NO_NAMESPACE": "the cluster has no namespace of that name",
@@ -165,6 +186,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--forge": f"|{'|'.join(FORGES)}",
     "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
@@ -179,11 +201,13 @@ VALUES = {
     "FILE|-": "files",
     "FORMAT": f"|{'|'.join(face.FORMATS)}",
     "KEY": "key",
+    "CHECKOUT": "checkout",
     "NAME=PATH": "files",
     "PATH": "files",
     "PROJECT": "project",
     "SOURCE": "files",
     "TARGET": "files",
+    "SESSION": "session",
     "SHELL": f"|{'|'.join(completion.SCRIPTS)}",
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, NewType, NotRequired, TypedDict, Union, get_arg
 from rdev_cli.domain.access import Key, KeyCreated
 from rdev_cli.domain.agent import AgentEventKind, AgentInfo
 from rdev_cli.domain.answers import Accepted, CompletionScript, ErrorDocument, SchemaEntry, Served, Version
+from rdev_cli.domain.checkout import Checkout, CheckoutFolder, CheckoutStarted, CheckoutState
 from rdev_cli.domain.command import Command, CommandKind, CommandState
 from rdev_cli.domain.credential import Credential
 from rdev_cli.domain.event import Event
@@ -29,18 +30,38 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
+from rdev_cli.domain.review import Checked, Checkin, Receipt, Replay, Verdict
 from rdev_cli.domain.serving import Manifests
+from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
+from rdev_cli.domain.worker import Audit, Worker
+from rdev_cli.ports.forge import Branch
 
 # What each schema is of, and how such a document is asked for.
 DOCUMENTS: dict[str, tuple[Any, str]] = {
     "accepted": (Accepted, "what takes long, taken on over HTTP: 202"),
     "agent": (AgentInfo, "an agent, and what it would run with: rdev agent show -o json"),
     "agent-list": (Sequence[AgentInfo], "rdev agent list -o json"),
+    "branch": (Branch, "a branch of a project's repository, and the commit that it is at"),
+    "branch-list": (Sequence[Branch], "rdev branch list -o json"),
+    "checkout": (Checkout, "a checkout without its credential: rdev checkout show -o json, rdev checkout extend -o json"),
+    "checkout-folder": (CheckoutFolder, "a checkout that was cloned here: rdev checkout start -o json"),
+    "checkout-list": (Page[Checkout], "rdev checkout list -o json"),
+    "checkout-started": (
+        CheckoutStarted,
+        "a new checkout with its credential, the one time that it is told: POST /projects/{project}/checkouts",
+    ),
+    "audit": (Audit, "a worker of the warm pool that was looked at"),
+    "audit-list": (Sequence[Audit], "rdev pool audit -o json"),
     "check": (Check, "one thing that the doctor looked at"),
-    "check-list": (Sequence[Check], "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json"),
+    "check-list": (
+        Sequence[Check],
+        "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json, rdev receipt verify -o json",
+    ),
+    "checked": (Checked, "what steps came to on a commit: rdev ci run -o json"),
+    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
     "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),
@@ -56,7 +77,7 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "ended-line": (EndedLine, "the last line of a command that was followed: rdev exec -o jsonl, rdev command attach -o jsonl"),
     "error": (ErrorDocument, "any failure, on stderr, with -o json, jsonl or yaml"),
     "event": (Event, "a line of the journal: rdev events -o jsonl, rdev claude -o jsonl"),
-    "event-list": (Page[Event], "rdev events -o json"),
+    "event-list": (Page[Event], "rdev events -o json, rdev session events -o json"),
     "holding": (Holding, "something that rdev keeps on this machine"),
     "holding-list": (Sequence[Holding], "rdev uninstall -o json"),
     "key": (Key, "a key without its secret: rdev key show -o json, rdev key revoke -o json"),
@@ -80,6 +101,9 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "project-sync": (ProjectSync, "rdev project sync -o json"),
     "project-status": (ProjectStatus, "rdev project status -o json"),
     "pruning": (Pruning, "rdev journal prune -o json"),
+    "receipt": (Receipt, "what was checked on which tree, signed: rdev receipt show -o json"),
+    "receipt-list": (Page[Receipt], "rdev receipt list -o json"),
+    "replay": (Replay, "what the commands of a receipt came to when they were run again: rdev receipt replay -o json"),
     "schema": (SchemaEntry, "a document that has a schema, and how it is asked for"),
     "schema-list": (Sequence[SchemaEntry], "rdev schema -o json"),
     "setting": (Setting, "a setting and where its value came from"),
@@ -89,13 +113,17 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "webhook": (Webhook, "an endpoint that is told what happens: rdev webhook remove -o json"),
     "webhook-list": (Sequence[Webhook], "rdev webhook list -o json"),
     "webhook-secret": (WebhookSecret, "a webhook with its secret: rdev webhook add -o json, rdev webhook rotate -o json"),
+    "session": (Session, "a session: rdev session show -o json, rdev session start -o json, rdev session end -o json"),
+    "session-list": (Page[Session], "rdev session list -o json"),
+    "worker": (Worker, "a pod of the warm pool, and who has it"),
+    "worker-list": (Sequence[Worker], "rdev pool list -o json, rdev pool fill -o json, rdev pool drain -o json"),
     "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
 # Text that may be what no UTF-8 document can hold: the words of a command, and paths. The field is then `…_b64`.
 BYTES = {
     "Command.argv", "EndedLine.argv", "CommandOutput.argv", "CommandStarted.argv", "Project.repository", "Project.source", "ProjectShown.repository", "ProjectShown.source", "AgentInfo.program",
-     "ProjectCreated.repository",
+     "ProjectCreated.repository", "Checkout.url", "CheckoutFolder.url", "CheckoutFolder.folder", "CheckoutStarted.url",
     "ProjectRequested.source", "Plan.would", "Plan.steps", "Setting.value", "Setting.origin", "Check.found", "Check.hint", "Holding.name", "Problem.message", "Problem.hint",
     "Copied.path", "Copied.here", "Skipped.path", "FileCopied.path",
 }  # fmt: skip
@@ -175,13 +203,101 @@ class KeyMade(KeyNamed):
 class NotWhole(TypedDict):
     """Steps that could not be undone, or not be done."""
 
+    project: NotRequired[str]
     operation: str
     left: list[str]
+
+
+class CheckoutAsked(TypedDict):
+    """A checkout shall be made: its branch, and the one that it starts from."""
+
+    project: str
+    branch: str
+    target: str
+
+
+class CheckoutBegun(CheckoutAsked):
+    """A checkout is there, and its credential counts until then."""
+
+    base: str
+    expires_at: datetime
+
+
+class CheckoutNamed(TypedDict):
+    """What happened to a checkout."""
+
+    project: str
+
+
+class CheckoutExtended(CheckoutNamed):
+    """Until when a checkout's credential counts now."""
+
+    expires_at: datetime
+
+
+class CheckoutEnded(CheckoutNamed):
+    """A checkout is over; what was pushed stays on its branch."""
+
+    branch: str
+
+
+class CheckoutRevoked(CheckoutNamed):
+    """The credential of a checkout is gone, or could not be taken away yet."""
+
+    account: str
+    trouble: NotRequired[str]
+
+
+class SessionNamed(TypedDict):
+    """What happened to a session."""
+
+    project: str
+
+
+class SessionAsked(SessionNamed):
+    """A session shall be started; `purpose` is work, or checks for rdev's own."""
+
+    branch: str
+    base: str
+    purpose: Purpose
+    agent: str
+
+
+class SessionStarted(SessionNamed):
+    """A session takes work; `worker` is empty for a pod that was made for it."""
+
+    branch: str
+    base: str
+    pod: str
+    worker: str
+
+
+class SessionExpiring(SessionNamed):
+    """A session ends then, if nothing is done in it (`idle`) or in any case (`expired`)."""
+
+    reason: str
+    ends_at: datetime
+
+
+class SessionRescued(SessionNamed):
+    """What was not checked in was brought to this branch."""
+
+    branch: str
+
+
+class SessionEnded(SessionNamed):
+    """A session is over, why, and the branch that keeps what was not checked in; `gone`: its pod was, and nothing could be looked for."""
+
+    branch: str
+    reason: str
+    rescue: str
+    gone: bool
 
 
 class FileCopied(TypedDict):
     """Files were copied out of the project's pod, or into it; `failed` of them could not be."""
 
+    project: NotRequired[str]
     path: str
     out: bool
     files: int
@@ -229,6 +345,32 @@ class CommitMoved(TypedDict):
     trouble: str
 
 
+class ChecksEnded(TypedDict):
+    """Steps have come to their end on a commit; `failed` names those that did not pass."""
+
+    project: str
+    session: str
+    commit: str
+    verdict: Verdict
+    failed: list[str]
+
+
+class ReceiptWritten(TypedDict):
+    """A receipt was signed; of each field of it a digest is kept, so that a change of one has a name."""
+
+    project: str
+    commit: str
+    verdict: Verdict
+    fields: dict[str, str]
+
+
+class SignerCreated(TypedDict):
+    """From here on this key signs the receipts of a project."""
+
+    project: str
+    public_key: str
+
+
 class AgentTold(TypedDict):
     """What an agent said or did; what is empty is left out."""
 
@@ -242,6 +384,65 @@ class AgentTold(TypedDict):
     input_tokens: NotRequired[int]
     output_tokens: NotRequired[int]
     cost_usd: NotRequired[float]
+
+
+class CheckinRequested(TypedDict):
+    """A session's or a checkout's branch shall be checked in, and merged if its review passes and `merge` says so."""
+
+    project: str
+    branch: str
+    target: str
+    merge: bool
+
+
+class CheckinOpened(TypedDict):
+    """A pull request was opened."""
+
+    project: str
+    pull: int
+    url: str
+    commit: str
+    branch: str
+    target: str
+
+
+class CheckinReviewed(TypedDict):
+    """What the review of a commit came to; `findings` are counts by severity."""
+
+    project: str
+    pull: int
+    commit: str
+    receipt: str
+    verdict: str
+    findings: dict[str, int]
+
+
+class CheckinMerged(TypedDict):
+    """A commit was merged into the target, which became `merged`."""
+
+    project: str
+    pull: int
+    commit: str
+    merged: str
+    target: str
+
+
+class CheckinStopped(TypedDict):
+    """A check-in came to no end; the code of its error says why."""
+
+    project: str
+    code: str
+
+
+class CheckinEnded(TypedDict):
+    """What a check-in came to; without a pull request there was nothing to check in."""
+
+    project: str
+    commit: str
+    pull: int | None
+    receipt: str
+    verdict: str
+    merged: str
 
 
 class JournalPruned(TypedDict):
@@ -301,6 +502,36 @@ class WebhookTried(WebhookNamed):
     error: str
 
 
+class WorkerMade(TypedDict):
+    """A pod is kept warm; not `reused`: it serves one session and no second."""
+
+    project: str
+    pod: str
+    image: str
+    reused: bool
+
+
+class WorkerMoved(TypedDict):
+    """A session has a worker, or has one that goes when it is given back."""
+
+    project: str
+    session: str
+    pod: str
+
+
+class WorkerGivenBack(WorkerMoved):
+    """A worker was scrubbed after a session, so much was removed, and this was proved."""
+
+    removed: int
+    proved: list[str]
+
+
+class WorkerDestroyed(WorkerMoved):
+    """A worker is gone, and why."""
+
+    reason: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
@@ -318,6 +549,21 @@ EVENTS: dict[str, Any] = {
     "project.delete_requested": ProjectNamed,
     "project.delete_failed": NotWhole,
     "project.deleted": ProjectNamed,
+    "checkout.requested": CheckoutAsked,
+    "checkout.started": CheckoutBegun,
+    "checkout.undone": CheckoutNamed,
+    "checkout.extended": CheckoutExtended,
+    **{f"checkout.{state.value}": CheckoutEnded for state in CheckoutState if state is not CheckoutState.ACTIVE},
+    "checkout.revoked": CheckoutRevoked,
+    "checkout.revoke_failed": CheckoutRevoked,
+    "session.requested": SessionAsked,
+    "session.started": SessionStarted,
+    "session.undone": SessionNamed,
+    "session.undo_failed": NotWhole,
+    "session.expiring": SessionExpiring,
+    "session.rescued": SessionRescued,
+    "session.ended": SessionEnded,
+    "session.end_failed": NotWhole,
     "file.copied": FileCopied,
     "operation.requested": OperationMoved,
     "operation.done": OperationMoved,
@@ -327,10 +573,24 @@ EVENTS: dict[str, Any] = {
     "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
+    "checks.ended": ChecksEnded,
+    "receipt.written": ReceiptWritten,
+    "signer.created": SignerCreated,
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
+    "checkin.requested": CheckinRequested,
+    "checkin.opened": CheckinOpened,
+    "checkin.reviewed": CheckinReviewed,
+    "checkin.merged": CheckinMerged,
+    "checkin.stopped": CheckinStopped,
+    "checkin.ended": CheckinEnded,
     "journal.pruned": JournalPruned,
     "gc.collected": GarbageCollected,
+    "worker.made": WorkerMade,
+    "worker.claimed": WorkerMoved,
+    "worker.draining": WorkerMoved,
+    "worker.given_back": WorkerGivenBack,
+    "worker.destroyed": WorkerDestroyed,
     "webhook.added": WebhookAdded,
     "webhook.removed": WebhookRemoved,
     "webhook.rotated": WebhookRotated,

@@ -1,4 +1,4 @@
-"""The door: answers `--version` and the shells' completion by itself, and leaves the rest to the command line."""
+"""The door: answers `--version`, the shells' completion and git by itself, and leaves the rest to the command line."""
 
 import sys
 
@@ -17,6 +17,10 @@ def main() -> int:
         from rdev_cli.faces.cli.complete import main as complete  # noqa: PLC0415 -- a Tab must not pay for typer
 
         return complete(sys.argv[2:])
+    if sys.argv[1:3] == ["checkout", "credential"]:
+        from rdev_cli.faces.cli.helper import main as helper  # noqa: PLC0415 -- git asks, at every push and fetch
+
+        return helper(sys.argv[3:])
     import gc  # noqa: PLC0415 -- as the next one: what answered above is over before there is garbage
 
     gc.set_threshold(THRESHOLD)

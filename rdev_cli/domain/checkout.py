@@ -53,6 +53,9 @@ class Checkout:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None = None
+    place: str = (
+        ""  # where this machine keeps its credential: keyring, file or passphrase; empty: whoever asked for it has it, or there is none
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +63,46 @@ class CheckoutStarted(Checkout):
     """A new checkout with its credential, which nobody will ever see again; empty where a forge needs none."""
 
     token: str = field(default="", repr=False)
+    push_option: str = ""  # what each push must say (git push -o), empty where nothing is asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutFolder(Checkout):
+    """A checkout that was cloned here; its credential stays in the vault."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a folder that rdev clones into says of itself, from the first moment on."""
+
+    checkout: str
+    context: str
+    project: str
+    target: str  # as it was asked for; empty: the project's own branch
+    branch: str
+    url: str = ""
+    push_option: str = ""  # what each push must say, known when it is whole
+    whole: bool = False  # False: its clone was not finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """How the work in such a folder stands."""
+
+    folder: str  # its top
+    mark: Mark
+    branch: str  # the one that is checked out, empty for none
+    head: str  # its commit
+    staged: bool  # something is added for the next commit
+    dirty: tuple[str, ...]  # paths that are changed or new and not added
+    busy: str = ""  # what git is in the middle of there: merge, rebase, cherry-pick, revert, bisect; empty: nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debt:
-    """Something at a provider that must be taken away: written down before it is made, until it is known to be gone."""
+    """Something at a provider that must be taken away: written down before it is made, forgotten when it is known to be gone."""
 
     id: str
     project: str
@@ -76,4 +114,3 @@ class Debt:
     tries: int = 0
     next_at: datetime  # when it is tried (again)
     trouble: str = ""  # what kept it back the last time
-    paid_at: datetime | None = None

@@ -8,6 +8,7 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import CommandId, ProjectId
 
 CAP = 2 << 30  # bytes a stream may spool before the runner cuts it, visibly
+TERMINAL = "terminal"  # the first word of the argv of a session's terminal, which ends no sooner than its shell
 GRACE = 5  # seconds between TERM and KILL
 
 
@@ -134,6 +135,11 @@ class Command:
     def screen(self) -> bool:
         """Say whether this is an agent's own screen: a run without a prompt."""
         return self.kind is CommandKind.AGENT and len(self.argv) == 1
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether this is a session's terminal."""
+        return self.kind is CommandKind.SHELL and self.argv[:1] == (TERMINAL,)
 
     @property
     def place_id(self) -> str:

@@ -263,8 +263,9 @@ def _sweep(world: World) -> None:
 
 
 def newest(world: World, project: str) -> Command:
-    """Return a project's newest command; NotFound if it has run none."""
-    found = list_(world, project=project, limit=1).items
+    """Return the newest command of a project or a session; NotFound if it has run none."""
+    which = {"session": project} if project.startswith("ses_") else {"project": project}
+    found = list_(world, **which, limit=1).items  # type: ignore[arg-type]
     if not found:
         raise NotFound(f"no command has run in {project} yet", hint=f"rdev exec {project} -- ls", project=project)
     return found[0]

@@ -85,16 +85,25 @@ def copy(world: World, spec: CopySpec, tally: Tally | None = None) -> Copy:
     if tally.failed_count:
         raise _not_all(tally)
     done = Copied(
-        project=project.name, path=spec.path, here=here, out=spec.out, files=tally.files, folders=tally.folders, bytes=tally.bytes,
+        project=project.target, path=spec.path, here=here, out=spec.out, files=tally.files, folders=tally.folders, bytes=tally.bytes,
         skipped=tuple(tally.skipped), skipped_count=tally.skipped_count,
     )  # fmt: skip
     return Copy(done, notes)
 
 
 def _told(world: World, project: Project, spec: CopySpec, tally: Tally) -> None:
-    facts = {"path": spec.path, "out": spec.out, "files": tally.files, "bytes": tally.bytes, "failed": tally.failed_count}
+    facts = {
+        "project": project.name,
+        "path": spec.path,
+        "out": spec.out,
+        "files": tally.files,
+        "bytes": tally.bytes,
+        "failed": tally.failed_count,
+    }
     with world.store.transaction() as tx:
-        tx.append("file.copied", project.name, facts)
+        tx.append("file.copied", project.target, facts)
+        if project.session_id:
+            known.touched(tx, project.session_id, world.clock.now())
 
 
 def _not_all(tally: Tally) -> RdevError:
@@ -163,7 +172,7 @@ def _name(path: str, project: str) -> str:
 
 
 def _untold(spec: CopySpec, project: Project, ran: Ran) -> RdevError:
-    what, look = f"{shown(spec.path) or 'the workspace'} in the pod of {project.name}", f"rdev exec {project.name} -- ls -la"
+    what, look = f"{shown(spec.path) or 'the workspace'} in the pod of {project.target}", f"rdev exec {project.target} -- ls -la"
     if ran.code == 11:
         return NotFound(f"there is no {what}", hint=f"{look} shows what is there", path=spec.path)
     if ran.code == 12:
@@ -176,14 +185,14 @@ def _untold(spec: CopySpec, project: Project, ran: Ran) -> RdevError:
 def _broken(project: Project, ran: Ran) -> RdevError:
     if ran.code in (126, 127):
         return Unavailable(
-            f"the image of {project.name} has no sh, cat, mkdir and mv",
+            f"the image of {project.target} has no sh, cat, mkdir and mv",
             hint="take an image that has them",
             code="TOOL_MISSING",
             tool="sh",
         )
     return Unavailable(
-        f"rdev's own script in the pod of {project.name} ended with {ran.code}",
-        hint=f"rdev exec {project.name} -- true says whether the pod works; then copy it again",
+        f"rdev's own script in the pod of {project.target} ended with {ran.code}",
+        hint=f"rdev exec {project.target} -- true says whether the pod works; then copy it again",
         code="BAD_COPY",
         said=ran.stderr.decode(errors="replace")[-500:],
     )
@@ -215,9 +224,9 @@ def _in(world: World, project: Project, spec: CopySpec, source: Source, tally: T
 
 
 def _untaken(spec: CopySpec, project: Project, source: Source, ran: Ran) -> RdevError:
-    what, look = f"{shown(spec.path) or 'the workspace'} in the pod of {project.name}", f"rdev exec {project.name} -- ls -la"
+    what, look = f"{shown(spec.path) or 'the workspace'} in the pod of {project.target}", f"rdev exec {project.target} -- ls -la"
     if ran.code == 21:
-        return NotFound(f"there is no folder for {what}", hint=f"rdev exec {project.name} -- mkdir -p FOLDER makes one", path=spec.path)
+        return NotFound(f"there is no folder for {what}", hint=f"rdev exec {project.target} -- mkdir -p FOLDER makes one", path=spec.path)
     if ran.code == 22:
         kind = "folder" if source.tree else "file"
         return Conflict(
@@ -229,11 +238,13 @@ def _untaken(spec: CopySpec, project: Project, source: Source, ran: Ran) -> Rdev
     if ran.code == 23:
         hint = "--merge copies into it, and replaces files of the same name"
         where = f"{spec.path.rstrip('/')}/{source.name}" if source.name else spec.path
-        return Conflict(f"{shown(where)} in the pod of {project.name} is not empty", hint=hint, code="NOT_EMPTY", path=spec.path)
+        return Conflict(f"{shown(where)} in the pod of {project.target} is not empty", hint=hint, code="NOT_EMPTY", path=spec.path)
     if ran.code == 24:
         return Denied(f"no right to write to {what}", hint=f"{look} shows whose it is", path=spec.path)
     if ran.code in (25, 28):
-        return Unavailable(f"there is no room for it at {what}", hint=f"rdev exec {project.name} -- df -h . shows the disk", code="NO_ROOM")
+        return Unavailable(
+            f"there is no room for it at {what}", hint=f"rdev exec {project.target} -- df -h . shows the disk", code="NO_ROOM"
+        )
     if ran.code == 27:
         return Failed(f"what arrived at {what} is not what was sent, so it was not kept", hint="copy it again", code="BAD_COPY")
     if ran.code == 30:

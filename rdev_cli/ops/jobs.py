@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.agent import AgentSpec
 from rdev_cli.domain.answers import Problem
+from rdev_cli.domain.checkin import CheckinSpec
 from rdev_cli.domain.codec import document, plain
 from rdev_cli.domain.command import CommandKind, CommandState, ExecSpec
 from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, RdevError, Unavailable
@@ -18,7 +19,7 @@ from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.domain.session import Session, SessionSpec
-from rdev_cli.ops import agents, ci, commands, contexts, gc, keys, known, projects, receipts, sessions, settling
+from rdev_cli.ops import agents, checkins, ci, commands, contexts, gc, keys, known, pool, projects, receipts, sessions, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ def project_spec(request: Mapping[str, Any]) -> ProjectSpec:
     return ProjectSpec(**{word: request[word] for word in words if word in request})
 
 
+def checkin_spec(request: Mapping[str, Any]) -> CheckinSpec:
+    """Return what a request for a check-in means."""
+    words = ("session", "checkout", "message", "merge")
+    return CheckinSpec(**{word: request[word] for word in words if word in request})
+
+
+def _checked_in(world: World, request: Mapping[str, Any]) -> str:
+    spec = checkin_spec(request)
+    found = known.session(world, spec.session, whole=True) if spec.session else known.checkout(world, spec.checkout, whole=True)
+    return found.project
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
     """How an operation is done for somebody who does not wait."""
@@ -129,6 +142,7 @@ _WAYS: Mapping[str, _Way] = {
     "project.adopt": _Way(
         project=lambda w, r: projects.plan_adopt(w, r["project"]).project, do=lambda w, r: projects.adopt(w, r["project"]), over=_adopted
     ),
+    "checkin.run": _Way(project=_checked_in, do=lambda w, r: checkins.run(w, checkin_spec(r))),
     "session.end": _Way(
         project=lambda w, r: known.session(w, r["session"], whole=True).project,
         do=lambda w, r: sessions.end(w, r["session"], discard=r.get("discard", False)),
@@ -139,6 +153,8 @@ _WAYS: Mapping[str, _Way] = {
         do=lambda w, r: receipts.replay(w, r["receipt"], limit_seconds=r["timeout_seconds"]),
     ),
     "gc.collect": _Way(project=lambda *_: "", do=_collect),
+    "pool.fill": _Way(project=lambda w, r: pool.asked(w, r.get("size", 0)), do=lambda w, r: pool.fill(w, r.get("size", 0))),
+    "pool.drain": _Way(project=lambda *_: "", do=lambda w, _: pool.drain(w)),
     "context.test": _Way(project=lambda *_: "", do=lambda w, _: contexts.prove(w)),
 }
 _COMMANDS = ("command.run", "agent.run")

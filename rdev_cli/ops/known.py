@@ -49,6 +49,14 @@ def ready(world: World, text: str) -> Project:
     return whole(world, text)
 
 
+def standing(world: World, text: str) -> Project:
+    """Return a project, or the place of a session, whatever its state: to be looked at."""
+    if not text.startswith("ses_"):
+        return project(world, text)
+    found = session(world, text)
+    return session_place(project(world, found.project), found)
+
+
 def whole(world: World, text: str) -> Project:
     """Return a project that can take work, and nothing else; Conflict, with what to type, if it is half made or half gone."""
     return takes_work(project(world, text))

@@ -21,7 +21,7 @@ def read(world: World, spec: LogSpec, *, after: str = "", most: int = PAGE) -> P
     A pod's log is what its own first process writes; what commands print is kept with them: rdev command output.
     """
     # one page after a position (the `next` of the page before), of at most the last `most` bytes; None where pods have no log of their own, with all of it asked for
-    found = world.cluster.log(known.project(world, spec.project), spec, after=after, most=most)
+    found = world.cluster.log(known.standing(world, spec.project), spec, after=after, most=most)
     if found is None and not spec.plain:
         raise Invalid(
             "in this context a pod is a folder and has no log of its own, so there is no part of one",

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import IO, TYPE_CHECKING, cast
 
-from rdev_cli.domain.errors import Conflict, Failed, Partial
+from rdev_cli.domain.errors import Conflict, Denied, Failed, Partial, Unavailable
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import LONG_RUNNING, STANDARD
 
 if TYPE_CHECKING:
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
+    from rdev_cli.ports.forge import Gate
 
 # What a repository or its owner configured must not decide what these run: hooks and monitors are off. It could
 # only hurt the pod itself, which the same agent may do anyway.
@@ -64,6 +65,15 @@ _OUT = (
     + """
 [ -z "$1" ] || g bundle create --quiet - "$2" --not "$1" 2>/dev/null || g bundle create --quiet - "$2"
 [ -n "$1" ] || g bundle create --quiet - "$2"
+"""
+)
+# stdin: a bundle of the branch $1. Its commit is put beside what is here, where a merge finds it
+_BESIDE = (
+    GIT
+    + """
+file=$HOME/.rdev-in.$$
+trap 'rm -f "$file"' EXIT
+cat >"$file" && g fetch --quiet --no-tags --no-write-fetch-head --end-of-options "$file" "+refs/heads/$1:refs/rdev/target"
 """
 )
 # stdin: a message. Commits the whole work tree under it; nothing happens if nothing changed
@@ -123,7 +133,11 @@ def head(world: World, project: Project) -> str:
 
 def behind(world: World, project: Project) -> tuple[str, ...]:
     """Return words for people if the repository has commits that were never brought in; no process, in the pod or outside."""
-    had, newest = world.cluster.pod_commit(project), world.forge.head(project)
+    had = world.cluster.pod_commit(project)
+    try:
+        newest = world.forge.head(project) if had else ""
+    except (Unavailable, Denied):
+        return ()  # it is a word by the way, and whoever needs the forge hears of its trouble
     if not had or not newest or had == newest:
         return ()
     return (f"the repository has newer commits ({newest[:10]}); rdev project sync {project.name} brings them in",)
@@ -211,10 +225,11 @@ def rescued(branch: str) -> Partial:
     )
 
 
-def sync(world: World, project: Project) -> tuple[str, str, Delivery | None]:
+def sync(world: World, project: Project, *, gate: Gate | None = None) -> tuple[str, str, Delivery | None]:
     """Bring each side's newer commits to the other, fast-forward; return (commit, where HEAD was before, where the pod's own went).
 
-    Conflict, with what to type, if both moved on or changed files are in the way: nothing was changed then.
+    Conflict, with what to type, if both moved on or changed files are in the way: nothing was changed then. `gate` looks at what
+    the pod's own commits hold before they go anywhere.
     """
     before = _heads(world, project)
     fit = bring_in(world, project)
@@ -235,18 +250,33 @@ def sync(world: World, project: Project) -> tuple[str, str, Delivery | None]:
     found = _heads(world, project)
     if not found.head or found.head == world.forge.head(project):
         return found.head, before.head, None
-    return found.head, before.head, _carry(world, project, found, rescue=f"rdev/rescue/{found.head[:12]}")
+    return found.head, before.head, _carry(world, project, found, rescue=f"rdev/rescue/{found.head[:12]}", gate=gate)
 
 
-def _carry(world: World, project: Project, found: _Heads, *, rescue: str) -> Delivery:
+def set_beside(world: World, project: Project, owner: Project, commit: str) -> None:
+    """Put a commit of the project `owner` into the pod at refs/rdev/target, so that it can be merged there; the work tree stays as it is."""
+    with world.forge.bundle(owner, commit) as bundle:
+        ran = world.cluster.run(project, ("sh", "-c", _BESIDE, "rdev", owner.branch), stdin=bundle, timeout=LONG_RUNNING)
+    if ran.code != 0:
+        raise Failed(
+            f"{commit[:10]} could not be brought into the pod of {project.target}",
+            hint=f"rdev git {project.target} -- status",
+            code="WORKTREE",
+            said=ran.stderr.decode(errors="replace")[-2000:],
+        )
+
+
+def _carry(world: World, project: Project, found: _Heads, *, rescue: str, gate: Gate | None = None) -> Delivery:
     """Bring the pod's HEAD to the forge."""
-    where = carry(world, project, found.head, ref="HEAD", had=found.had, rescue=rescue)
+    where = carry(world, project, found.head, ref="HEAD", had=found.had, rescue=rescue, gate=gate)
     if not where.rescued:
         world.cluster.mark_pod(project, found.head)
     return where
 
 
-def carry(world: World, project: Project, sha: str, *, ref: str, had: str, rescue: str, branch: str = "") -> Delivery:
+def carry(
+    world: World, project: Project, sha: str, *, ref: str, had: str, rescue: str, branch: str = "", gate: Gate | None = None
+) -> Delivery:
     """Bring a commit that a ref of the pod is at to a branch of the forge, the project's by default; `had` is one that the forge has."""
     with scratch() as out:
         ran = world.cluster.run(project, ("sh", "-c", _OUT, "rdev", had, ref), stdout=out, timeout=LONG_RUNNING)  # type: ignore[arg-type]
@@ -259,4 +289,4 @@ def carry(world: World, project: Project, sha: str, *, ref: str, had: str, rescu
             )
         out.seek(0)
         there = replace(project, branch=branch) if branch else project
-        return world.forge.receive(there, out, sha=sha, rescue=rescue)  # type: ignore[arg-type]
+        return world.forge.receive(there, out, sha=sha, rescue=rescue, gate=gate)  # type: ignore[arg-type]

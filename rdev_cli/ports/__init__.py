@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from rdev_cli.domain.values import Secret
     from rdev_cli.ports.agent import Agents
     from rdev_cli.ports.cluster import Cluster, Spool
+    from rdev_cli.ports.copies import Copies
     from rdev_cli.ports.files import Files
     from rdev_cli.ports.forge import Forge
     from rdev_cli.ports.hooks import Hooks
+    from rdev_cli.ports.pool import Pool
     from rdev_cli.ports.premises import Premises
     from rdev_cli.ports.signing import Signing
     from rdev_cli.ports.store import Store
@@ -51,6 +53,10 @@ class Settings(Protocol):
         """Return the name of the agent that works where nobody says which."""
         ...
 
+    def pool_size(self) -> int | None:
+        """Return how many workers the context keeps warm, None if it does not say."""
+        ...
+
     def agent(self, name: str) -> Mapping[str, Any]:
         """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
@@ -78,6 +84,8 @@ class World(Protocol):
     @property
     def cluster(self) -> Cluster: ...
     @property
+    def pool(self) -> Pool: ...
+    @property
     def spool(self) -> Spool: ...
     @property
     def forge(self) -> Forge: ...
@@ -95,6 +103,8 @@ class World(Protocol):
     def premises(self) -> Premises: ...
     @property
     def files(self) -> Files: ...
+    @property
+    def copies(self) -> Copies: ...
     @property
     def hooks(self) -> Hooks: ...
     @property
@@ -137,6 +147,10 @@ class World(Protocol):
     @property
     def house(self) -> World:
         """The same world as rdev itself has it: what belongs to no caller, such as workers and what is owed to providers, is kept there."""
+        ...
+
+    def unstopped(self) -> World:
+        """Return the same world with a fresh stop, for what has to be cleaned up after somebody said stop."""
         ...
 
     def minting(self, seed: str) -> World:

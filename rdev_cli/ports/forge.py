@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,6 +83,9 @@ def access_name(checkout: str, expires_at: datetime) -> str:
     return f"rdev-co-{checkout[-8:]}-{int(expires_at.timestamp())}"
 
 
+Gate = Callable[[Iterable[tuple[str, int, bytes]]], None]  # looks at contents: each one's path, its size, and its beginning
+
+
 class Forge(Protocol):
     """Repositories. Nothing here is ever forced: a branch moves forward or stays.
 
@@ -127,8 +131,10 @@ class Forge(Protocol):
         """Give the branch as a git bundle, open for reading; with `commit` it is at that commit in there, and nowhere else."""
         ...
 
-    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
+    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str, gate: Gate | None = None) -> Delivery:
         """Verify (fsck) a bundle that a pod made, and bring its commit `sha` onto the branch or onto `rescue`.
+
+        `gate` looks at each file content that is new to the branch, before anything of it is kept; what it raises refuses the bundle.
 
         Repeating it changes nothing. A rescue branch that holds something else stays as it is: the next free of `rescue-2`, `-3` …
         takes the commit. Failed if the bundle is not what it says.

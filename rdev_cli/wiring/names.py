@@ -60,6 +60,20 @@ def keys(folder: str, typed: str) -> Found:
     return [(id, words) for id, words in found if _plain(id)]
 
 
+def sessions(folder: str, typed: str) -> Found:
+    """Return the sessions of a context that have not ended, with their projects; none of rdev's own checks."""
+    query = "select id, project || ', ' || branch from sessions where state <> 'ended' and purpose = 'work' and id >= ? and id < ? order by id desc limit ?"
+    return [(id, words) for id, words in _rows(folder, query, typed, MOST) if _plain(id)]
+
+
+def checkouts(folder: str, typed: str) -> Found:
+    """Return the checkouts of a context that are active, with their projects."""
+    found = _rows(
+        folder, "select id, project from checkouts where state = 'active' and id >= ? and id < ? order by id desc limit ?", typed, MOST
+    )
+    return [(id, words) for id, words in found if _plain(id)]
+
+
 def contexts(environ: Mapping[str, str]) -> Found:
     """Return the contexts there are."""
     kept = _settings(environ).get("contexts")

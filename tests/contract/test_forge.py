@@ -2,27 +2,31 @@
 
 import inspect
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from rdev_cli.adapters.gitea.forge import GiteaForge
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.domain.errors import Conflict, Failed, Invalid
 from rdev_cli.ports import forge as port
 from rdev_cli.ports.timing import Stop
 from tests.fakes.forge import MemoryForge
-from tests.support.yards import LocalYard, MemoryYard, Yard, project
+from tests.support.yards import GiteaYard, LocalYard, MemoryYard, Yard, project
 
 FILES = {"README.md": (b"# shop\n", False), "scripts/check.sh": (b"#!/bin/sh\n", True)}
 
 
-YARDS: dict[str, Callable[[Path], Yard]] = {"memory": MemoryYard, "local": LocalYard}
+YARDS: dict[str, Callable[[Path], Yard]] = {"memory": MemoryYard, "local": LocalYard, "gitea": GiteaYard}
+KINDS = [pytest.param(kind, marks=pytest.mark.providers) if kind == "gitea" else kind for kind in YARDS]
 
 
-@pytest.fixture(params=list(YARDS))
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Yard:
-    return YARDS[request.param](tmp_path)
+@pytest.fixture(params=KINDS)
+def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
+    made = YARDS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def seeded(yard: Yard) -> str:
@@ -32,7 +36,7 @@ def seeded(yard: Yard) -> str:
     return yard.forge.head(project())
 
 
-@pytest.mark.parametrize("kind", [MemoryForge, LocalForge])
+@pytest.mark.parametrize("kind", [MemoryForge, LocalForge, GiteaForge])
 def test_a_forge_has_the_calls_of_the_port_in_its_shape(kind):
     calls = {name: call for name, call in vars(port.Forge).items() if inspect.isfunction(call) and not name.startswith("_")}
     for name, call in calls.items():
@@ -119,6 +123,26 @@ def test_a_bundle_that_is_not_what_it_says_changes_nothing(yard, how):
     assert refused.value.code == "BAD_BUNDLE"
     assert yard.branches() == {"main": first}
     assert yard.forge.commit(project(), sha) is None
+
+
+def test_a_gate_sees_what_is_new_to_the_branch_and_what_it_refuses_is_kept_nowhere(yard):
+    first = seeded(yard)
+    sha, bundle = yard.pod_changes(first, "two", {"new.txt": "a secret\n", "README.md": "# shop\n"})
+    seen: list[tuple[str, int, bytes]] = []
+
+    def shut(blobs):
+        seen.extend(blobs)
+        raise Conflict("not this", hint="take it out", code="SECRET_FOUND")
+
+    with pytest.raises(Conflict) as refused:
+        yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=shut)
+    assert refused.value.code == "SECRET_FOUND"
+    assert seen == [("new.txt", 9, b"a secret\n")]
+    assert yard.branches() == {"main": first}
+    assert yard.forge.commit(project(), sha) is None
+    bundle.seek(0)
+    assert yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x", gate=lambda blobs: seen.extend(blobs)).branch == "main"
+    assert len(seen) == 2
 
 
 def test_a_source_gives_its_branches_and_names_its_main_one(yard):

@@ -16,7 +16,7 @@ from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.review import Pull
 from rdev_cli.domain.standing import Commit
 from rdev_cli.domain.values import Secret
-from rdev_cli.ports.forge import ONE_FILE, PATCH, Access, Admitted, Branch, Change, Changes, Delivery
+from rdev_cli.ports.forge import ONE_FILE, PATCH, Access, Admitted, Branch, Change, Changes, Delivery, Gate
 from rdev_cli.ports.timing import Stop
 from tests.fakes.trouble import Trouble
 
@@ -125,7 +125,7 @@ class MemoryForge:
             self._at(project, commit)
         yield io.BytesIO(pack(self.repositories[project.name].commits, commit or self.head(project)))
 
-    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str) -> Delivery:
+    def receive(self, project: Project, bundle: BinaryIO, *, sha: str, rescue: str, gate: Gate | None = None) -> Delivery:
         with self.trouble.around("receive"):
             found, old = self.repositories[project.name], self.head(project)
             if sha in history(found.commits, old):
@@ -139,7 +139,13 @@ class MemoryForge:
                 raise Failed("the pod sent no bundle", hint="look there", code="BAD_BUNDLE") from e
             if not sound:
                 raise Failed("the bundle is not what it says", hint="look there", code="BAD_BUNDLE")
-            found.commits = commits
+            had, found.commits = found.commits, commits
+            if gate is not None:
+                try:
+                    gate(self.blobs_added(project, old or found.branches[found.main], sha))
+                except BaseException:
+                    found.commits = had
+                    raise
             free = (name for name in bare.rescue_names(rescue) if found.branches.get(name, sha) == sha)
             branch = project.branch if not old or old in line else next(free)
             found.branches[branch] = sha

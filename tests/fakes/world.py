@@ -6,6 +6,7 @@ from pathlib import Path
 from rdev_cli.wiring.services import Services
 from tests.fakes.cluster import MemoryCluster
 from tests.fakes.forge import MemoryForge
+from tests.fakes.pool import MemoryPool
 
 
 class MemoryWorld(Services):
@@ -21,3 +22,7 @@ class MemoryWorld(Services):
     @cached_property
     def cluster(self) -> MemoryCluster:
         return MemoryCluster(self.spool, self.installation)
+
+    @cached_property
+    def pool(self) -> MemoryPool:
+        return MemoryPool(self.cluster)

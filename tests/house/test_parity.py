@@ -23,6 +23,7 @@ NO_COMMAND: dict[str, str] = {}
 # operations that HTTP does not serve, each with its reason
 NO_ROUTE = {
     "installation.remove": "it removes the ground that the server stands on; its owner types it",
+    "session.attach": "a terminal has a person in front of it; over HTTP there are exec and the stream of its output",
     "context.use": "which context is the current one is a setting of the owner's command line; a server works in one",
     "context.set": "settings name files and programs of the server's machine, which are its owner's to choose",
     "context.install": "what it prints is for whoever may change a cluster, with their own kubectl; a running server has no use for it",

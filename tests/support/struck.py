@@ -53,7 +53,8 @@ def around(owner: object, name: str) -> None:
 
 
 def main() -> int:
-    from rdev_cli.adapters.local import cluster, forge
+    from rdev_cli.adapters.local import cluster, forge, pulls
+    from rdev_cli.adapters.shared import bare, contents, origins
     from rdev_cli.adapters.sqlite.database import Database
     from rdev_cli.faces.cli.main import main as rdev
 
@@ -63,7 +64,9 @@ def main() -> int:
         return _Commit(begin(self))
 
     Database.writing = writing
-    around(forge, "git")
+    for module in (bare, contents, origins):
+        around(module, "git")
+    around(pulls, "write_whole")
     for name in ("rename", "mkdir", "replace"):
         around(os, name)
     for name in ("ensure_pod", "delete_pod", "run", "start", "stop"):

@@ -154,10 +154,15 @@ class KubernetesCluster:
         self.wait(found)
         if MARK in _notes(found):
             return made
-        notes = {PROVED: self._prove(project)}
+        # of a worker, and where a start was cut off, it was measured before: a policy that was in force stays so
+        egress = self.shape.egress if project.network else "none"
+        known = _notes(found).get(PROVED) in (egress, WEAKER if self.weaker else egress)
+        notes = {} if known else {PROVED: self.prove(project.pod, egress)}
         kept = self._find(self.claims, project)
         if kept is not None and MARK in _notes(kept):
             notes[MARK] = _notes(kept)[MARK]
+        if not notes:
+            return made
         self._seen[project.pod] = self.api.patch(f"{self.pods}/{project.pod}", {"metadata": {"annotations": notes}})
         return made
 
@@ -272,12 +277,11 @@ class KubernetesCluster:
         self.api.delete(f"{path}/{name}", uid=uid)
         owned.gone(self.api, f"{path}/{name}", uid, what=name)
 
-    def _prove(self, project: Project) -> str:
-        """Return what egress is in force in a new pod, measured from inside; Denied ISOLATION_WEAKER if it is weaker than asked."""
+    def prove(self, name: str, egress: str) -> str:
+        """Return what egress is in force in a new pod, measured from inside; Denied ISOLATION_WEAKER if it is weaker than `egress`."""
         from rdev_cli.adapters.kubernetes import probe  # noqa: PLC0415 -- only for a new pod
 
-        egress = self.shape.egress if project.network else "none"
-        found = self.api.get(f"{self.pods}/{project.pod}")
+        found = self.api.get(f"{self.pods}/{name}")
         end = time.monotonic() + (0 if self.weaker else _SETTLING)
         while True:
             reached = probe.reached(self, found, probe.closed(egress, found))
@@ -289,12 +293,20 @@ class KubernetesCluster:
         if self.weaker:
             return WEAKER
         raise Denied(
-            f"the pod {project.pod} reaches {', '.join(reached)}, which its network policy closes: the cluster does not enforce it",
+            f"the pod {name} reaches {', '.join(reached)}, which its network policy closes: the cluster does not enforce it",
             hint=f"use a network plugin that does (Calico, Cilium, kube-router); or accept it: rdev context set {self.context} --allow-weaker",
             code="ISOLATION_WEAKER",
-            pod=project.pod,
+            pod=name,
             reached=reached,
         )
+
+    def know(self, pod: Manifest) -> None:
+        """Take a pod that somebody has just read or changed, so that the next call need not ask for it."""
+        self._seen[pod["metadata"]["name"]] = pod
+
+    def forget(self, project: Project) -> None:
+        """Ask for a pod the next time, whatever is known of it."""
+        self._seen.pop(project.pod, None)
 
     # commands
 

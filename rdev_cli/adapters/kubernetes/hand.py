@@ -6,11 +6,10 @@ import os
 import shlex
 import time
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdev_cli.adapters.kubernetes.manifests import HOME, RUN, WORKSPACE
+from rdev_cli.adapters.kubernetes.manifests import HOME, RUN, WORKSPACE, script
 from rdev_cli.adapters.kubernetes.socket import Broken
 from rdev_cli.adapters.shared import runner
 from rdev_cli.domain.errors import Unavailable
@@ -27,13 +26,6 @@ _BLOCK = 1 << 16  # pod.sh skips whole blocks of a stream
 # Takes a text by stdin, up to a line that the first line names, and becomes it: an argv would be part of a URL.
 BOOT = 'unset n l t; IFS= read -r n; while IFS= read -r l && [ "$l" != "$n" ]; do t="$t$l\n"; done; [ "$l" = "$n" ] || exit 125; eval "$t"'
 _NAMES = "t n l mark run work home what id skip_out skip_err more header input needs shell runner"
-
-
-@cache
-def script() -> str:
-    """Return pod.sh without its comments: it travels with every connection."""
-    text = (Path(__file__).parent / "pod.sh").read_text()
-    return "\n".join(line.lstrip() for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
 def message(what: str, id: str, mark: str, *, more: str = "", skip: tuple[int, int] = (0, 0), launch: Launch | None = None) -> bytes:
@@ -60,10 +52,14 @@ def terminal(launch: Launch, nonce: str) -> bytes:
 
 
 def _text(words: dict[str, str], rest: list[str]) -> bytes:
+    return boot(words, f"set -- {shlex.join(rest)}\n{script('pod.sh')}", unset=_NAMES)
+
+
+def boot(words: dict[str, str], text: str, *, unset: str) -> bytes:
+    """Return a script and what it is to find in its variables, as BOOT takes them."""
     end = os.urandom(16).hex()
-    text = f"unset {_NAMES}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
-    text += f"set -- {shlex.join(rest)}\n{script()}"
-    return f"{end}\n{text}\n{end}\n".encode("utf-8", "surrogateescape")
+    front = f"unset {unset}\n" + "".join(f"{name}={shlex.quote(word)}\n" for name, word in words.items())
+    return f"{end}\n{front}{text}\n{end}\n".encode("utf-8", "surrogateescape")
 
 
 def _launched(launch: Launch) -> tuple[str, str, list[str]]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.project import ownership
+from rdev_cli.domain.worker import POOL, worker_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +21,8 @@ Manifest = dict[str, Any]
 
 LABEL = "rdev.orchard9.ai/"
 MARK = f"{LABEL}commit"  # an annotation: the work tree is filled, and this is the commit of the forge that it had last
+WORKER = f"{LABEL}worker"  # a label: the worker that a pod is, whoever has it; it never changes
+WARM = f"{LABEL}pool"  # a label of every worker
 CONTAINER = "box"
 WORKSPACE = "/workspace"
 HOME = "/home/rdev"
@@ -27,6 +34,12 @@ EGRESS = ("internet", "providers", "none")
 # PID 1: it reaps whatever a command leaves behind, as a shell does while it waits, and ends at once when told to. Its stdin stays open as
 # long as the pod lives, so it needs no `sleep`; where a runtime closes it after all, it needs one.
 _IDLE = "exec 3<&0; trap 'exit 0' TERM INT; while :; do cat <&3 & wait $!; sleep 60 || exit 1; done"
+
+# PID 1 of a worker, from a copy of the shell that nobody may read; where that cannot be, from the shell itself, and the worker serves once.
+_APART = """
+mkdir -p "$2" && cp "$(command -v sh)" "$2/sh" && chmod 111 "$2/sh" && "$2/sh" -c : && exec "$2/sh" -c "$1" rdev "$2"
+exec sh -c "$1" rdev "$2"
+"""
 
 # What no project's pod has any business with: private, shared and link-local addresses (the metadata service among them), this host,
 # documentation, benchmarks, multicast, reserved. https://www.iana.org/assignments/iana-ipv4-special-registry
@@ -110,6 +123,33 @@ def pod(name: str, marks: Mapping[str, str], shape: Shape, *, claimed: bool, ann
     if claimed:
         spec["volumes"][0] = {"name": "work", "persistentVolumeClaim": {"claimName": name}}
     return found
+
+
+def worker_labels(installation: str, worker: str) -> dict[str, str]:
+    """Return the labels of a worker that nobody has; two of them stay whoever gets it."""
+    return {**labels(installation, name=POOL, role="worker"), f"{LABEL}id": worker, WORKER: worker, WARM: "true"}
+
+
+def worker(installation: str, id: str, shape: Shape) -> tuple[Manifest, Manifest]:
+    """Return a worker's network policy and its pod: the policy finds it by what never changes, so it is in force whoever has it."""
+    marks, name = worker_labels(installation, id), worker_pod(id)
+    closed = policy(name, marks, shape.egress)
+    closed["spec"]["podSelector"] = {"matchLabels": {key: marks[key] for key in (f"{LABEL}installation", WORKER)}}
+    found = pod(name, marks, shape, claimed=False)
+    found["spec"]["containers"][0]["command"] = ["sh", "-c", _APART, "rdev", script("warden.sh"), f"{RUN}/.warden"]
+    return closed, found
+
+
+def worker_kind(shape: Shape) -> str:
+    """Return what tells workers that are made alike: by another image, another egress class, another rdev they are others."""
+    return hashlib.sha256(json.dumps(worker("", "", shape), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def script(name: str) -> str:
+    """Return a script that goes into pods, without its comments."""
+    lines = (Path(__file__).parent / name).read_text().splitlines()
+    return "\n".join(line.lstrip() for line in lines if not line.lstrip().startswith("#"))
 
 
 def throwaway(name: str, marks: Mapping[str, str], shape: Shape, argv: Sequence[str], *, seconds: int) -> Manifest:

@@ -108,13 +108,15 @@ def reached(cluster: KubernetesCluster, pod: Manifest, targets: Iterable[Target]
     return [WORDS[line.removeprefix("open ")] for line in said if line.startswith("open ")]
 
 
-def ask(api: Api, namespace: str, pod: str, argv: Sequence[str], *, timeout: float = STANDARD) -> list[str]:
+def ask(api: Api, namespace: str, pod: str, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = STANDARD) -> list[str]:
     """Run rdev's own short script in a pod, and return the lines it prints."""
     from rdev_cli.adapters.kubernetes.socket import Closed  # noqa: PLC0415 -- the framing's library
 
     end, out = time.monotonic() + timeout, b""
-    session = api.exec(namespace, pod, CONTAINER, argv)
+    session = api.exec(namespace, pod, CONTAINER, argv, stdin=bool(stdin))
     try:
+        if stdin:
+            session.send(stdin)
         while len(out) < 1 << 16 and (left := end - time.monotonic()) > 0:
             got = session.read(left)
             out += got[1] if got is not None and got[0] == 1 else b""

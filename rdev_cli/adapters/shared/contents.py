@@ -92,11 +92,11 @@ def _sizes(path: Path, blobs: list[str]) -> dict[str, int]:
 
 
 def blobs_added(path: Path, base: str, sha: str) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (path, size, beginning) of each content that one commit has in its history and another has not."""
+    """Yield (path, size, beginning) of each content that one commit has in its history and another has not; without the other, of all."""
     import tempfile  # noqa: PLC0415 -- slow to load, and few look at a change
 
-    must_have(path, base, sha)
-    argv = ("rev-list", "--objects", "--in-commit-order", "--end-of-options", sha, f"^{base}", "--")
+    must_have(path, *([base] if base else []), sha)
+    argv = ("rev-list", "--objects", "--in-commit-order", "--end-of-options", sha, *([f"^{base}"] if base else []), "--")
     with tempfile.TemporaryFile() as listed:
         git(path, *argv, stdout=listed, timeout=LONG_RUNNING)
         listed.seek(0)

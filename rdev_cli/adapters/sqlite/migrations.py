@@ -160,14 +160,13 @@ def m010_sessions(db: Database) -> None:
     db.execute(
         "create table checkouts (id text primary key, project text not null, project_id text not null, branch text not null,"
         " target text not null, base text not null, state text not null, url text not null, account text not null, actor text not null,"
-        " created_at text not null, expires_at text not null, ended_at text) strict"
+        " created_at text not null, expires_at text not null, ended_at text, place text not null) strict"
     )
     db.execute(
         "create table debts (id text primary key, project text not null, kind text not null, subject text not null, reason text not null,"
-        " created_at text not null, due_at text not null, tries integer not null, next_at text not null, trouble text not null,"
-        " paid_at text) strict"
+        " created_at text not null, due_at text not null, tries integer not null, next_at text not null, trouble text not null) strict"
     )
-    db.execute("create index debts_owed on debts (next_at) where paid_at is null")
+    db.execute("create index debts_of on debts (reason)")
     db.execute(
         "create table receipts (id text primary key, project text not null, project_id text not null references projects (id)"
         " on delete cascade, session text not null, checkout text not null,"

@@ -76,7 +76,7 @@ def _kept(table: str) -> tuple[type[Any], dict[str, Callable[[Any], Any]]]:
     if table == "debts":
         from rdev_cli.domain.checkout import Debt  # noqa: PLC0415
 
-        return Debt, {"created_at": moment, "due_at": moment, "next_at": moment, "paid_at": _perhaps}
+        return Debt, {"created_at": moment, "due_at": moment, "next_at": moment}
     if table == "workers":
         from rdev_cli.domain.worker import Worker, WorkerState  # noqa: PLC0415
 

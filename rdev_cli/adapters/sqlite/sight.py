@@ -75,6 +75,9 @@ def must_own_lease(connection: sqlite3.Connection, grant: Grant, name: str) -> N
     elif kind in ("session", "checkout", "checks"):
         noun = "checkout" if kind == "checkout" else "session"
         must_own_row(connection, grant, f"{noun} {id}", f"select project from {noun}s where id = ?", id)  # noqa: S608 -- our own names
+    elif kind == "checkin":  # of whichever of the two has the id
+        must_own_row(connection, grant, f"session {id}", "select project from sessions where id = ?", id)
+        must_own_row(connection, grant, f"checkout {id}", "select project from checkouts where id = ?", id)
     elif kind == "start":
         must_own_row(connection, grant, f"command {id}", "select project from commands where id = ?", id)
     elif kind == "job":

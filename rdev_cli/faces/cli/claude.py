@@ -8,6 +8,7 @@ import typer
 
 from rdev_cli.domain.agent import LATEST, AgentSpec
 from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.values import id_like
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Repeat, Some, one
 from rdev_cli.faces.cli.face import Misused, Placed, duration, hand, noun, read, say, write
@@ -122,6 +123,8 @@ def _asked(ctx: typer.Context, project: str | None, prompt: str | None) -> tuple
 
 
 def _is_name(text: str) -> bool:
+    if id_like(text, "ses"):
+        return True
     try:
         name_rule(text, "project name")
     except Invalid:

@@ -105,14 +105,17 @@ def _values(kind: str, typed: str, given: Mapping[str, str]) -> Pairs:
     """Return the values of a kind: the words of a closed list (`|text|json`), or names that are alive."""
     if kind.startswith("|"):
         return [(value, "") for value in kind[1:].split("|")]
-    if kind not in ("project", "command", "context", "credential", "key"):
+    if kind not in ("project", "command", "context", "credential", "key", "checkout", "session"):
         return ()
     from rdev_cli.wiring import names  # noqa: PLC0415 -- words need no state
 
     if kind == "context":
         return names.contexts(os.environ)
     folder = names.folder(os.environ, given.get("--context", ""))
-    return {"project": names.projects, "command": names.commands, "credential": names.credentials, "key": names.keys}[kind](folder, typed)
+    found = {
+        "project": names.projects, "command": names.commands, "credential": names.credentials, "key": names.keys, "checkout": names.checkouts, "session": names.sessions,
+    }  # fmt: skip
+    return found[kind](folder, typed)
 
 
 def _words(word: str, pairs: Pairs) -> str:

@@ -25,7 +25,9 @@ TREE: dict[str, tuple[str, str]] = {
     "exec": ("exec_", "Run a command in a project's pod."),
     "shell": ("shell", "Run a line of sh in a project's pod."),
     "git": ("git", "Run git in a project's work tree, in its pod."),
+    "session": ("sessions", "Sessions: a pod of its own for a while, on a branch of a project, with an end."),
     "preview": ("previews", "Previews: ports of sessions, under addresses that nobody can guess."),
+    "pool": ("pool", "The warm pool: pods that are made before a session needs one, and proved clean before the next has them."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
     "ci": ("ci", "Pipelines: the steps of .woodpecker.yml, run in a clean pod."),
@@ -35,7 +37,13 @@ TREE: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show the log of a project's pod; in `local`, the output of its newest command."),
     "events": ("events", "Show what happened: who did what, on what, with which outcome."),
     "journal": ("journal", "The journal's upkeep: what is old, and the proof of what is left."),
+    "checkin": (
+        "checkin",
+        "Check in what a session or a checkout made: its branch, a pull request, a review, and the merge if that is asked for.",
+    ),
     "credential": ("credentials", "Credentials: values that agents need and nobody else may see."),
+    "checkout": ("checkouts", "Checkouts: a branch on your own machine, with a credential that reaches nothing else and ends."),
+    "branch": ("branches", "Branches: what a project's repository holds, and the commit that each is at."),
     "webhook": ("webhooks", "Webhooks: endpoints elsewhere that are told what happens."),
     "key": ("keys", "Keys: what a caller of `rdev serve` shows, and what it is allowed by it."),
     "serve": ("serve", "Serve projects, commands and agents over HTTP, until it is stopped."),
@@ -104,8 +112,9 @@ def root() -> Root:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return rdev's words and, for exec and git, what stands after `--`."""
-    if argv and argv[0] in _TAILED and "--" in argv:
+    """Return rdev's words and, for exec and git, a session's too, what stands after `--`."""
+    verb = argv[1:2] if argv[:1] == ["session"] else argv[:1]
+    if verb and verb[0] in _TAILED and "--" in argv:
         at = argv.index("--")
         return list(argv[:at]), list(argv[at + 1 :])
     return list(argv), None
@@ -277,7 +286,9 @@ def _missing(error: Any) -> str:
     ctx = error.ctx
     needed = (f"{param.opts[0]} {param.metavar}" for param in ctx.command.params if param.required and param.param_type_name == "option")
     typed = " ".join((ctx.command_path, *(piece for piece in ctx.command.collect_usage_pieces(ctx) if piece != "[OPTIONS]"), *needed))
-    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key"}.get(error.param.metavar or "")
+    noun = {"PROJECT": "project", "COMMAND": "command", "AGENT": "agent", "KEY": "key", "CHECKOUT": "checkout"}.get(
+        error.param.metavar or ""
+    )
     if not noun or ctx.command_path == "rdev project create":
         return f"{typed}; {ctx.command_path} --help says more"
     return f"{typed}; rdev {noun} list shows the ones there are"

@@ -11,7 +11,7 @@ from rdev_cli.faces.cli.tables import ago
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rdev_cli.domain.review import CheckRun, Finding, Receipt, Replay, ReplayedRun
+    from rdev_cli.domain.review import Checkin, CheckRun, Finding, Receipt, Replay, ReplayedRun
 
     Pairs = list[tuple[str, str]]
 
@@ -59,7 +59,18 @@ def _replay(value: Replay) -> Pairs:
     ]  # fmt: skip
 
 
-CARDS: Mapping[str, Callable[[Any], Pairs]] = {"Receipt": _receipt, "Replay": _replay}
+def _checkin(value: Checkin) -> Pairs:
+    pull = value.pull
+    state = f"{pull.number}, {pull.state}{f', {pull.url}' if pull.url else ''}" if pull else "none"
+    return [
+        ("project", value.project), ("session", value.session), ("checkout", value.checkout), ("branch", f"{value.branch} -> {value.target}"),
+        ("commit", value.commit), ("pull request", state), ("review", value.verdict.value if value.verdict else "none"),
+        *_several("findings", [_finding(one) for one in value.findings]), ("receipt", value.receipt), ("merged", value.merged),
+        ("credential", "revoked" if value.revoked else ""),
+    ]  # fmt: skip
+
+
+CARDS: Mapping[str, Callable[[Any], Pairs]] = {"Receipt": _receipt, "Replay": _replay, "Checkin": _checkin}
 COLUMNS: Mapping[str, Sequence[tuple[str, bool, Callable[[Any], str]]]] = {
     "Receipt": (
         ("ID", False, lambda r: r.id),

@@ -15,6 +15,8 @@ def handle(value: Any) -> str:
     """Return what the next command takes for this thing: the name of what has a name, else its id."""
     if type(value).__name__ in ("Key", "KeyCreated"):
         return str(value.id)  # several may have one name
+    if type(value).__name__ == "Checkin":
+        return str(value.receipt or value.session or value.checkout)
     for field in ("name", "id", "seq", "agent", "receipt", "through", "shell"):
         if hasattr(value, field):
             return str(getattr(value, field))

@@ -154,7 +154,8 @@ def _context(value: Context) -> Pairs:
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
         *(("" if at else "show", path) for at, path in enumerate(value.show)),
-        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), *agents,
+        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), ("forge", value.forge),
+        *((key.replace("_", " "), text) for key, text in value.gitea.items()), *agents,
     ]  # fmt: skip
 
 
@@ -233,7 +234,13 @@ _CARDS: dict[str, Callable[[Any], Pairs]] = {
 
 
 # kinds with tables in a module of their own, which whoever is shown other things need not load
-_ELSEWHERE = {"Receipt": "review_tables", "Replay": "review_tables"}
+_ELSEWHERE = {
+    **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
+    **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
+    **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
+    "Session": "session_tables",
+    **dict.fromkeys(("Worker", "Audit"), "pool_tables"),
+}
 
 
 def _elsewhere(kind: str) -> Any:

@@ -13,6 +13,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _OURS = re.compile(rb"(?:__(?:Host|Secure)-)?rdev[-_][^=]*", re.IGNORECASE)  # cookies of this server's own
 _DOMAIN = re.compile(rb"[ \t]*domain[ \t]*(?:=|$)", re.IGNORECASE)
+_DECIDING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"))
 _HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
      b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length")
@@ -38,6 +39,7 @@ class Asked:
     target: bytes
     old: bool  # HTTP/1.0
     fields: list[tuple[bytes, bytes, bytes]]  # lower-case name, name, value
+    listed: frozenset[bytes]  # what `Connection` names, in lower case
     host: bytes
     length: int  # of the body; -1: in chunks
     upgrade: bytes  # what it wants to go on with, empty for plain HTTP
@@ -51,6 +53,7 @@ class Answered:
     status: int
     line: bytes
     fields: list[tuple[bytes, bytes, bytes]]
+    listed: frozenset[bytes]
     length: int  # of the body; -1: in chunks, -2: up to the connection's end
     last: bool  # the other side takes no further request on this connection
 
@@ -65,8 +68,13 @@ def _fields(lines: Iterable[bytes]) -> list[tuple[bytes, bytes, bytes]]:
     return found
 
 
-def _all(fields: list[tuple[bytes, bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value for lower, _, value in fields if lower == name]
+def _said(fields: list[tuple[bytes, bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Return the values of the headers that decide how the rest is read."""
+    found: dict[bytes, list[bytes]] = {name: [] for name in _DECIDING}
+    for lower, _, value in fields:
+        if lower in _DECIDING:
+            found[lower].append(value)
+    return found
 
 
 def _words(values: list[bytes]) -> list[bytes]:
@@ -80,32 +88,24 @@ def asked(head: bytes) -> Asked:
     if match is None:
         raise Bad("the request line is none")
     fields = _fields(rest)
-    hosts, lengths, codings = _all(fields, b"host"), _all(fields, b"content-length"), _all(fields, b"transfer-encoding")
+    said = _said(fields)
+    hosts, lengths, codings = said[b"host"], said[b"content-length"], said[b"transfer-encoding"]
     if len(hosts) != 1 or len(lengths) + len(codings) > 1:
         raise Bad("a request names one host and one length")
     if codings and (codings[0].lower() != b"chunked" or match[3] == b"0"):
         raise Bad("a body comes in chunks, or with its length")
     if lengths and not _LENGTH.fullmatch(lengths[0]):
         raise Bad("a length is a number")
-    connection = _words(_all(fields, b"connection"))
-    upgrades = _all(fields, b"upgrade")
+    connection, upgrades = _words(said[b"connection"]), said[b"upgrade"]
     upgrade = (b", ".join(upgrades).strip().lower() or b"?") if upgrades or b"upgrade" in connection else b""
     old = match[3] == b"0"
-    return Asked(
-        match[1],
-        match[2],
-        old,
-        fields,
-        hosts[0],
-        -1 if codings else int(lengths[0]) if lengths else 0,
-        upgrade,
-        old or b"close" in connection,
-    )
+    length = -1 if codings else int(lengths[0]) if lengths else 0
+    return Asked(match[1], match[2], old, fields, frozenset(connection), hosts[0], length, upgrade, old or b"close" in connection)
 
 
 def forwarded(request: Asked) -> bytes:
     """Return a request's head as the program gets it."""
-    listed = set(_words(_all(request.fields, b"connection"))) - _END_TO_END
+    listed = request.listed - _END_TO_END
     lines = [b"%b %b HTTP/1.%d" % (request.method, request.target, not request.old)]
     for lower, name, value in request.fields:
         if lower in _HOP or lower in _KEPT_BACK or lower in listed or lower.startswith((b"x-forwarded", b"proxy-")):
@@ -133,8 +133,8 @@ def answered(head: bytes, request: Asked) -> Answered:
     if match is None:
         raise Bad("the status line is none")
     fields, status = _fields(rest), int(match[2])
-    lengths, codings = set(_all(fields, b"content-length")), _words(_all(fields, b"transfer-encoding"))
-    connection = _words(_all(fields, b"connection"))
+    said = _said(fields)
+    lengths, codings, connection = set(said[b"content-length"]), _words(said[b"transfer-encoding"]), _words(said[b"connection"])
     last = b"close" in connection or (match[1] == b"0" and b"keep-alive" not in connection)
     if len(lengths) > 1 or any(not _LENGTH.fullmatch(length) for length in lengths):
         raise Bad("an answer has one length")
@@ -148,13 +148,13 @@ def answered(head: bytes, request: Asked) -> Answered:
         length = -1
     else:
         length = int(lengths.pop()) if lengths else -2
-    return Answered(status, b" ".join((b"HTTP/1.1", *line.split(b" ", 1)[1:])), fields, length, last or length == -2)
+    return Answered(status, b"HTTP/1.1 " + line.split(b" ", 1)[1], fields, frozenset(connection), length, last or length == -2)
 
 
 def returned(answer: Answered, request: Asked, *, last: bool) -> bytes:
     """Return an answer's head as the visitor gets it; `last`: the connection ends with it."""
     switching = answer.status == 101
-    listed = set(_words(_all(answer.fields, b"connection"))) - _END_TO_END
+    listed = answer.listed - _END_TO_END
     lines = [answer.line]
     for lower, name, value in answer.fields:
         if lower == b"content-length" and answer.length != -1 and answer.status >= 200:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from rdev_cli.domain.command import OPEN
 from rdev_cli.domain.event import Event
+from rdev_cli.ops import debts
 from rdev_cli.ports import World
 from rdev_cli.wiring.serving import Standing
 
@@ -68,7 +69,7 @@ class Metrics:
         self._seconds = Histogram("http_request_duration_seconds", "How long they took.", labels, registry=self.registry)
         self._flying = Gauge("http_requests_in_flight", "Requests that are being answered.", registry=self.registry)
         self.registry.register(_Commands(world))
-        self.keep(*_of_providers(health), *_of_loops(loops))
+        self.keep(*_of_providers(health), *_of_loops(loops), *_of_checkouts(world))
 
     def keep(self, *gauges: Gauged) -> None:
         """Tell these too."""
@@ -132,6 +133,15 @@ def _of_loops(loops: Sequence[Looped]) -> Sequence[Gauged]:
         gauge("passes", "Good passes of a loop.", CounterMetricFamily, "passes"),
         gauge("failures", "Passes that failed.", CounterMetricFamily, "failures"),
         gauge("last_success_timestamp", "The end of the last good pass, in Unix seconds; 0: none yet.", GaugeMetricFamily, "well_at"),
+    )
+
+
+def _of_checkouts(world: World) -> Sequence[Gauged]:
+    live = lambda: [((), float(len(debts.owed(world)) - len(debts.overdue(world))))]  # noqa: E731
+    late = lambda: [((), float(len(debts.overdue(world))))]  # noqa: E731
+    return (
+        Gauged(name="rdev_tokens_live", words="Credentials of checkouts that count.", kind=GaugeMetricFamily, read=live),
+        Gauged(name="rdev_tokens_past_expiry", words="Those that should be gone by now and are not.", kind=GaugeMetricFamily, read=late),
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from rdev_cli.domain.checkout import Checkout, CheckoutState
 from rdev_cli.domain.codec import document, plain, to_json
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import Secret
-from rdev_cli.ops import keys, webhooks
+from rdev_cli.ops import checkouts, debts, keys, webhooks
 from rdev_cli.ops.idempotency import once
 from rdev_cli.ops.ledger import Entry
 from rdev_cli.ports import World
@@ -40,10 +41,20 @@ def _unseen_webhook(world: World) -> None:
         webhooks.remove(world, made)
 
 
+def _unseen_checkout(world: World) -> None:
+    """Cancel a checkout of whose credential nobody was told; one that was cut off before it was there leaves only a debt."""
+    made = world.new_id("chk")
+    if (found := world.store.find(Checkout, made)) is not None:
+        checkouts.finish(world, found, CheckoutState.CANCELLED)
+    for debt in debts.owed(world, reason=made):
+        debts.pay(world, debt)
+
+
 # operations that tell a secret, once: what takes back one that nobody has seen
 SECRETS: Mapping[str, Callable[[World], None]] = {
     "key.create": _unseen_key,
     "webhook.add": _unseen_webhook,
+    "checkout.start": _unseen_checkout,
     "webhook.rotate": lambda _: None,  # the secrets before the one that nobody has seen go on signing
 }
 

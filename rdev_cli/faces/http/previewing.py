@@ -58,7 +58,7 @@ class Front(Wire):
             return  # the limit on the time that this takes runs already
         head, self._head = self._head, b""
         host = named(head[: max(end, 0)])
-        if not host or not self.visits.named(host):
+        if not host or self.visits.label(host) is None:
             super().data_received(head)
             return
         self.leave()
@@ -217,7 +217,8 @@ class Visit(_Side):
             return
         head = self._held[:end]
         host = named(head)
-        if host and not self._visits.named(host):
+        label = self._visits.label(host) if host else ""
+        if label is None:
             self._leave()
             return
         try:
@@ -227,7 +228,7 @@ class Visit(_Side):
             return
         self._held = self._held[end + 4 :]
         self._asked, self._up, self._answer, self._head = request, Body(request.length), None, b""
-        if not (label := self._visits.label(request.host)):
+        if not label:
             self._tell(404, _NOWHERE)
         elif request.upgrade and (request.upgrade != b"websocket" or request.old or request.method != b"GET" or request.length):
             self._tell(400, "Of all that a connection can go on with, only a WebSocket is passed on.")

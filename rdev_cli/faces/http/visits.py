@@ -21,6 +21,7 @@ FRESH = 1.0  # seconds that a label counts as open since it was last looked up
 LOOK = 1.0  # seconds between two looks whether those with connections still are
 SEEN = 30.0  # seconds between two notes that a session is looked at
 KNOWN = 4096  # labels that are remembered
+_LONGEST = 300  # bytes of a host that could be one
 _LABEL = re.compile(r"([0-9a-z]{26})\.([0-9a-z.-]+)(?::([1-9][0-9]{0,4}))?")
 
 
@@ -68,6 +69,7 @@ class Visits:
         self.bounds = bounds or Bounds()
         self.opened = self.bytes = 0  # connections that there were, and what went through
         self._visitors: set[Visitor] = set()
+        self._labels: dict[bytes, str | None] = {}
         self._found: dict[str, tuple[float, Target | None]] = {}
         self._used: dict[str, list[float]] = {}  # session -> [when its hour began, bytes since]
         self._active: dict[str, float] = {}  # session -> when somebody last asked, and this is not noted yet
@@ -80,20 +82,30 @@ class Visits:
         """How many connections are open."""
         return len(self._visitors)
 
-    def named(self, host: bytes) -> bool:
-        """Say whether a Host header asks for a preview, and not for this server itself."""
-        text = host.decode("latin-1").lower()
-        return re.sub(":[^:]*$", "", text).endswith(self._ends) and not self._hosts.allow(text, "")
+    def label(self, host: bytes) -> str | None:
+        """Return the label in a Host header, empty for one that is not written as it must be; None: it is not a preview that is asked for."""
+        if len(host) > _LONGEST:
+            return self._read(host.decode("latin-1").lower())
+        if host not in self._labels:
+            if len(self._labels) >= KNOWN:
+                self._labels.clear()
+            self._labels[host] = self._read(host.decode("latin-1").lower())
+        return self._labels[host]
 
-    def label(self, host: bytes) -> str:
-        """Return the label in a Host header that is written as it must be, empty for any other."""
-        match = _LABEL.fullmatch(host.decode("latin-1").lower())
+    def _read(self, host: str) -> str | None:
+        if not re.sub(":[^:]*$", "", host).rstrip(".").endswith(self._ends) or self._hosts.allow(host, ""):
+            return None
+        match = _LABEL.fullmatch(host)
         good = match is not None and f".{match[2]}" in self._ends and int(match[3] or 1) <= 65535
         return match[1] if match is not None and good else ""
 
     def admits(self, peer: str) -> bool:
         """Say whether a connection may ask: an address that anybody could read on its way is asked for through the proxy that ends TLS."""
         return not self._only_proxies or self._proxies.trust(unwrapped(peer))
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._threads.shutdown(wait=False)
 
     # where a label leads
 
