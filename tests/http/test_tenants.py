@@ -26,6 +26,7 @@ OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "recei
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
+    "port": "a port is a number; whose it is, its session says",
     "context": "where a server works is no project's",
 }
 _KINDS = {
@@ -66,6 +67,7 @@ BODIES: dict[str, Any] = {
     "command.run.session.git": {"argv": ["status"]},
     "agent.run.session": {"prompt": "look", "agent": "bundled"},
     "agent.run.session.claude": {"prompt": "look"},
+    "preview.open": {"port": 3000},
     "checkout.start": {},
     "checkout.extend": {"lasts_seconds": 3600},
 }
