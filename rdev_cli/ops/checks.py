@@ -35,6 +35,10 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 class Audience(Protocol):
     """Whoever looks on while checks are run."""
 
+    def noted(self, notes: Sequence[str]) -> None:
+        """Hear, before anything is run, what is not run as it is written."""
+        ...
+
     def began(self, step: str, line: str, command: Command) -> None:
         """Hear that a line has begun."""
         ...
@@ -125,7 +129,7 @@ def run(
 
 def _end(world: World, session: Session) -> tuple[str, ...]:
     try:
-        sessions.end(world, session.id, reason="ended")
+        sessions.end(world.unstopped(), session.id, reason="ended")
     except RdevError as e:
         return (f"the pod of the checks is still to be removed: {e.message}; rdev session end {session.id} goes on with it",)
     return ()

@@ -35,6 +35,8 @@ def run(
     it is written there is told. The verdict of all steps is passed or failed.
     """
     found, sha, plan = planned(world, project, branch=branch, commit=commit)
+    if tell is not None:
+        tell.noted(plan.notes)
     checked = checks.run(world, found, sha, plan.steps, tell=tell, limit_seconds=limit_seconds)
     return replace(checked, notes=(*plan.notes, *checked.notes))
 

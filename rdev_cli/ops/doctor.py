@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rdev_cli.domain.errors import RdevError
 from rdev_cli.domain.operation import Operation
 from rdev_cli.domain.report import Check, Verdict
-from rdev_cli.ops import credentials, debts, premises
+from rdev_cli.ops import contexts, credentials, debts, premises
 from rdev_cli.ops.agents import proof
 from rdev_cli.ops.ledger import Scope, operation
 from rdev_cli.ports import World
@@ -28,6 +28,7 @@ def check(world: World) -> Sequence[Check]:
         found += world.cluster.checks()
     except RdevError as e:
         found.append(Check(name="isolation", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
+    found += contexts.forge(world)
     found += [proof(world, agent) for agent in world.agents.all()]
     for left in unfinished:
         noun, _, verb = left.kind.partition(".")

@@ -61,6 +61,10 @@ class Settings(Protocol):
         """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
 
+    def public_url(self) -> str:
+        """Return where the forge reaches this context's server, empty if nobody said."""
+        ...
+
     def use(self, name: str) -> None:
         """Make a context the current one; NotFound if there is none of that name."""
         ...
@@ -147,6 +151,10 @@ class World(Protocol):
     @property
     def house(self) -> World:
         """The same world as rdev itself has it: what belongs to no caller, such as workers and what is owed to providers, is kept there."""
+        ...
+
+    def unstopped(self) -> World:
+        """Return the same world with a fresh stop, for what has to be cleaned up after somebody said stop."""
         ...
 
     def minting(self, seed: str) -> World:
