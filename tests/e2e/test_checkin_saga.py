@@ -25,7 +25,7 @@ pytestmark = pytest.mark.state
 
 __all__ = ["again"]
 PARTS = pytest.mark.parametrize("part", range(2))
-SOME = 11  # every so many of the steps of a check-in with checks
+SOME = 23  # every so many of the steps of a check-in with checks
 
 
 @pytest.fixture
