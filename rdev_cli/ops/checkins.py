@@ -372,7 +372,10 @@ class _Checkin:
             merged = world.forge.merge(source.project, pull, sha=head, message=message)
         except Conflict as e:
             raise Conflict(
-                e.message, hint=self._way_out(e), code=e.code, **{**e.context, "pull": pull.number, "receipt": receipt.id if receipt else ""}
+                e.message,
+                hint=self._way_out(e),
+                code=e.code,
+                **{**e.context, "pull": pull.number, "receipt": receipt.id if receipt else ""},
             ) from e
         self._note("merged", pull=pull.number, commit=head, merged=merged.merged, target=source.target)
         self.tell(f"merged into {source.target}")

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,7 +144,9 @@ def shop(world: LabWorld) -> Project:
 
 
 def inside(world: LabWorld, worker: Worker, text: str, *words: str, check: bool = True) -> str:
-    return lab.kubectl("-n", world.cluster.namespace, "exec", worker.pod, "--", "sh", "-c", text, "sh", *words, check=check).decode(errors="replace")
+    return lab.kubectl("-n", world.cluster.namespace, "exec", worker.pod, "--", "sh", "-c", text, "sh", *words, check=check).decode(
+        errors="replace"
+    )
 
 
 def claim(world: LabWorld) -> Worker:
@@ -184,7 +187,7 @@ def test_what_every_session_leaves_the_next_one_never_finds(make):
 
     with ThreadPoolExecutor(AT_ONCE) as several:
         list(several.map(lease, range(LEASES)))
-    print(f"{LEASES} leases in {time.monotonic() - began:.0f} s, {len(destroyed)} destroyed: {destroyed[:3]}")
+    sys.stderr.write(f"{LEASES} leases in {time.monotonic() - began:.0f} s, {len(destroyed)} destroyed: {destroyed[:3]}\n")
     assert found == []
     assert len(destroyed) <= LEASES // 100, destroyed
     assert sum(one.leases for one in pool.list_(world)) >= LEASES - 2 * len(destroyed) - AT_ONCE
@@ -199,7 +202,10 @@ HIDDEN = {
         "attributes of folders",
     ),
     "another mode of a folder of its own": ("chmod 700 /home/rdev 2>/dev/null || mkdir /workspace/x", ""),
-    "the container started again": ("kill -TERM 1; sleep 2", "PID 1 not as made|started again|does not run|does not answer|could not be looked at"),
+    "the container started again": (
+        "kill -TERM 1; sleep 2",
+        "PID 1 not as made|started again|does not run|does not answer|could not be looked at",
+    ),
     "the pod deleted": (None, "gone"),
 }
 
@@ -284,7 +290,9 @@ def test_of_twenty_at_once_each_gets_a_worker_of_its_own_or_none(make, tmp_path,
     [t.join() for t in threads]
     assert len(won) == len({pod for pod, _ in won}) == 6
     for pod, session in won:
-        label = lab.kubectl("-n", namespace, "get", "pod", pod, "-o", f"jsonpath={{.metadata.labels.{LABEL.replace('.', chr(92) + '.')}id}}")
+        label = lab.kubectl(
+            "-n", namespace, "get", "pod", pod, "-o", f"jsonpath={{.metadata.labels.{LABEL.replace('.', chr(92) + '.')}id}}"
+        )
         assert label.decode() == session
 
 

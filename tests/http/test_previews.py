@@ -43,7 +43,14 @@ def _status(answer: bytes) -> int:
 
 
 def _upgrade(host: str, *lines: str) -> bytes:
-    words = ("GET /hmr HTTP/1.1", f"Host: {host}", "Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: abc", *lines)
+    words = (
+        "GET /hmr HTTP/1.1",
+        f"Host: {host}",
+        "Connection: keep-alive, Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: abc",
+        *lines,
+    )
     return "\r\n".join((*words, "", "")).encode()
 
 
@@ -60,7 +67,9 @@ def test_bodies_go_both_ways_byte_for_byte(stage):
 
     stage.plays(echo)
     with stage.connect() as to:
-        threading.Thread(target=to.sendall, args=(f"POST / HTTP/1.1\r\nHost: {stage.host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,)).start()
+        threading.Thread(
+            target=to.sendall, args=(f"POST / HTTP/1.1\r\nHost: {stage.host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,)
+        ).start()
         head(to)
         assert hashlib.sha256(exactly(to, len(body))).digest() == hashlib.sha256(body).digest()
 
@@ -77,7 +86,9 @@ def test_chunks_are_cut_anew_and_say_the_same_without_what_was_hidden_in_them(st
         one.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=1\r\nback\r\n0\r\nSet-Cookie: a=b\r\n\r\n")
 
     stage.plays(program)
-    found = stage.get("Transfer-Encoding: chunked", method="POST", body=b"5;name=\"v\"\r\nhello\r\n6 \r\n world\r\n0\r\nX-Api-Key: smuggled\r\n\r\n")
+    found = stage.get(
+        "Transfer-Encoding: chunked", method="POST", body=b'5;name="v"\r\nhello\r\n6 \r\n world\r\n0\r\nX-Api-Key: smuggled\r\n\r\n'
+    )
     assert b"hello" in got[1]
     assert b" world" in got[1]
     assert b"name" not in got[1]
@@ -188,8 +199,8 @@ def test_t_pv_2_no_program_learns_keys_cookies_of_rdev_or_where_the_visitor_is(s
 def test_t_pv_2_no_answer_binds_the_browser_beyond_its_host(stage):
     lines = (
         b"Set-Cookie: a=1; Path=/; Domain=localhost; HttpOnly", b"Set-Cookie: domain=2; DOMAIN = .localhost", b"Set-Cookie: rdev_login=forged",
-        b"Service-Worker-Allowed: /", b"Strict-Transport-Security: max-age=9", b"Clear-Site-Data: \"cookies\"", b"Alt-Svc: h3=\":1\"",
-        b"Referrer-Policy: unsafe-url", b"Connection: X-Hop", b"X-Hop: canary", b"Keep-Alive: 9", b"ETag: \"kept\"",
+        b"Service-Worker-Allowed: /", b"Strict-Transport-Security: max-age=9", b'Clear-Site-Data: "cookies"', b'Alt-Svc: h3=":1"',
+        b"Referrer-Policy: unsafe-url", b"Connection: X-Hop", b"X-Hop: canary", b"Keep-Alive: 9", b'ETag: "kept"',
     )  # fmt: skip
     stage.plays(answers(plain(b"x", *lines)))
     found = stage.get()
@@ -508,9 +519,11 @@ def test_a_program_that_reads_nothing_holds_little(stage, monkeypatch):
     with stage.connect() as to:
         to.sendall(f"POST / HTTP/1.1\r\nHost: {stage.host}\r\nContent-Length: {1 << 30}\r\n\r\n".encode())
         sent = 0
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
+        try:
+            while sent < 64 << 20:
                 sent += to.send(bytes(1 << 16))
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # it is not waited for, either
         assert sent < 16 << 20
 
 
@@ -538,7 +551,14 @@ def test_t_pv_3_what_breaks_in_the_middle_does_not_look_whole(stage, framing):
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", b"x" * (70 << 10)]
+    "said",
+    [
+        b"",
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        b"x" * (70 << 10),
+    ],
 )
 def test_what_a_program_says_that_is_no_answer_is_told(stage, said):
     def program(one: socket.socket) -> None:

@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         'git': "Run git in a project's work tree, in its pod.",
         'session': 'Sessions: a pod of its own for a while, on a branch of a project, with an end.',
         'preview': 'Previews: ports of sessions, under addresses that nobody can guess.',
+        'pool': 'The warm pool: pods that are made before a session needs one, and proved clean before the next has them.',
         'command': 'Commands: durable runs, with an outcome and a replayable output.',
         'operation': 'Operations that were asked for over HTTP: how each stands, and what became of it.',
         'ci': 'Pipelines: the steps of .woodpecker.yml, run in a clean pod.',
@@ -84,6 +85,12 @@ GROUPS: dict[str, dict[str, str]] = {
     'preview': {
         'list': 'List the open ports of a session, or of all, with their addresses.',
         'close': 'Close a port of a session; its address leads nowhere any more, and its connections end.',
+    },
+    'pool': {
+        'list': 'List the workers of the warm pool: who has them, and what the last scrub proved.',
+        'fill': 'Make workers until so many are idle, by default as many as the context wants, and return all there are.',
+        'drain': 'Destroy the workers that nobody has, and return those that sessions have: they are destroyed when they are given back.',
+        'audit': 'Look whether the workers that nobody has are what they were when they were made.',
     },
     'command': {
         'list': 'List commands, newest first.',
@@ -185,6 +192,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'session end': ('session',),
     'preview list': ('session',),
     'preview close': ('session', ''),
+    'pool list': (),
+    'pool fill': ('',),
+    'pool drain': (),
+    'pool audit': (),
     'command list': (),
     'command show': ('command',),
     'command output': ('command',),
@@ -426,6 +437,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     'preview list': (),
     'preview close': (),
+    'pool list': (),
+    'pool fill': (),
+    'pool drain': (
+        (('--yes', '-y'), None, 'Do not ask.'),
+    ),
+    'pool audit': (),
     'command list': (
         (('--project', '-p'), 'project', "Only this project's."),
         (('--running',), None, 'Only those that run.'),
