@@ -37,6 +37,9 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "event.list": ("GET /events?subject=shop", ("events", "--subject", "shop")),
     "journal.prune": ("POST /journal/prune", ("journal", "prune", "--before", "2026-01-01", "--dry-run")),
     "gc.collect": ("GET /gc", ("gc",)),
+    "receipt.list": ("GET /projects/shop/receipts", ("receipt", "list", "shop")),
+    "pool.list": ("GET /pool", ("pool", "list")),
+    "pool.audit": ("GET /pool/audit", ("pool", "audit")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
     "checkout.list": ("GET /checkouts", ("checkout", "list")),
@@ -52,6 +55,7 @@ ELSE = {
 OWN_TESTS = {
     "file.copy": "the bytes of a file",
     "command.attach": "a stream",
+    **dict.fromkeys(("receipt.show", "receipt.verify"), "of a receipt that was written: test_receipt_routes.py"),
     "operation.show": "of an operation that was asked for over HTTP",
     **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
     "key.create": "another key every time",

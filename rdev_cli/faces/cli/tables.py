@@ -238,6 +238,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
     "Session": "session_tables",
+    **dict.fromkeys(("Worker", "Audit"), "pool_tables"),
 }
 
 
