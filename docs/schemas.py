@@ -30,7 +30,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.pruning import Pruning
 from rdev_cli.domain.report import Check, Context, Setting
 from rdev_cli.domain.resource import Orphan
-from rdev_cli.domain.review import Checkin
+from rdev_cli.domain.review import Checked, Checkin, Receipt, Replay, Verdict
 from rdev_cli.domain.serving import Manifests
 from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
@@ -56,7 +56,11 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "audit": (Audit, "a worker of the warm pool that was looked at"),
     "audit-list": (Sequence[Audit], "rdev pool audit -o json"),
     "check": (Check, "one thing that the doctor looked at"),
-    "check-list": (Sequence[Check], "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json"),
+    "check-list": (
+        Sequence[Check],
+        "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json, rdev receipt verify -o json",
+    ),
+    "checked": (Checked, "what steps came to on a commit: rdev ci run -o json"),
     "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
@@ -97,6 +101,9 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "project-sync": (ProjectSync, "rdev project sync -o json"),
     "project-status": (ProjectStatus, "rdev project status -o json"),
     "pruning": (Pruning, "rdev journal prune -o json"),
+    "receipt": (Receipt, "what was checked on which tree, signed: rdev receipt show -o json"),
+    "receipt-list": (Page[Receipt], "rdev receipt list -o json"),
+    "replay": (Replay, "what the commands of a receipt came to when they were run again: rdev receipt replay -o json"),
     "schema": (SchemaEntry, "a document that has a schema, and how it is asked for"),
     "schema-list": (Sequence[SchemaEntry], "rdev schema -o json"),
     "setting": (Setting, "a setting and where its value came from"),
@@ -338,6 +345,32 @@ class CommitMoved(TypedDict):
     trouble: str
 
 
+class ChecksEnded(TypedDict):
+    """Steps have come to their end on a commit; `failed` names those that did not pass."""
+
+    project: str
+    session: str
+    commit: str
+    verdict: Verdict
+    failed: list[str]
+
+
+class ReceiptWritten(TypedDict):
+    """A receipt was signed; of each field of it a digest is kept, so that a change of one has a name."""
+
+    project: str
+    commit: str
+    verdict: Verdict
+    fields: dict[str, str]
+
+
+class SignerCreated(TypedDict):
+    """From here on this key signs the receipts of a project."""
+
+    project: str
+    public_key: str
+
+
 class AgentTold(TypedDict):
     """What an agent said or did; what is empty is left out."""
 
@@ -540,6 +573,9 @@ EVENTS: dict[str, Any] = {
     "command.requested": CommandStarted,
     "command.started": CommandStarted,
     **{f"command.{state.value}": CommandSettled for state in SETTLED},
+    "checks.ended": ChecksEnded,
+    "receipt.written": ReceiptWritten,
+    "signer.created": SignerCreated,
     "commit.delivered": CommitMoved,
     "commit.kept": CommitMoved,
     "checkin.requested": CheckinRequested,

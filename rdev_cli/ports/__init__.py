@@ -149,6 +149,10 @@ class World(Protocol):
         """The same world as rdev itself has it: what belongs to no caller, such as workers and what is owed to providers, is kept there."""
         ...
 
+    def unstopped(self) -> World:
+        """Return the same world with a fresh stop, for what has to be cleaned up after somebody said stop."""
+        ...
+
     def minting(self, seed: str) -> World:
         """Return the same world with ids that a request's seed gives: the first of a kind is the same one each time, and so on."""
         ...

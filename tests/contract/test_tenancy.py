@@ -27,7 +27,7 @@ from rdev_cli.domain.operation import Operation, OperationState, StepState
 from rdev_cli.domain.preview import Preview
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.resource import Mark
-from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Verdict
+from rdev_cli.domain.review import CheckRun, Finding, Receipt, Severity, Signer, Verdict
 from rdev_cli.domain.session import Session, SessionState
 from rdev_cli.domain.values import CommandId, OperationId, ProjectId, SessionId
 from rdev_cli.domain.webhook import Delivery, Webhook
@@ -276,10 +276,11 @@ def kept(project: str) -> list[Record]:
         ),
         Debt(id=f"dbt_{of}", kind="account", subject="a", reason="chk_x", due_at=AT, next_at=AT, **facts),
         Receipt(
-            id=f"rcp_{of}", branch="rdev/x", target="main", base="b", commit="c", tree="t", diff_sha256="d", image="local",
+            id=f"rcp_{of}", project_id=ProjectId("prj_shop"), branch="rdev/x", target="main", base="b", commit="c", tree="t", diff_sha256="d", image="local",
             verdict=Verdict.FAILED, signer="k", actor="a", findings=(Finding(severity=Severity.ERROR, source="scan", message="é"),),
             checks=(CheckRun(step="s", line="l", command="cmd_x", exit_code=1, duration_ms=3, stdout_sha256="o", stderr_sha256="e"),), **facts,
         ),
+        Signer(id=f"sgn_{of}", project_id=ProjectId("prj_shop"), public_key="k", place="file", **facts),
         Worker(id=f"wrk_{of}", pod="rdev-pool-x", state=WorkerState.IDLE, changed_at=AT, **facts),
     ]  # fmt: skip
 

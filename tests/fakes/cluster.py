@@ -68,9 +68,9 @@ class MemoryInput:
 
 
 class MemoryCluster:
-    """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended."""
+    """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended, and lines of sh of one of these."""
 
-    isolated = True
+    here, isolated = False, True
 
     def __init__(self, spool: Spool, installation: str = "memory") -> None:
         self._spool, self._installation = spool, installation
@@ -171,6 +171,8 @@ class MemoryCluster:
             pod = self.pods[project.pod]
             self.runs[launch.id] = Run(pod, launch, {"out": 0, "err": 0})
             program, *words = launch.argv
+            if program == "sh":  # a line of one of these programs
+                program, *words = words[-1].split()
             for stream in ("out", "err"):
                 self.print(launch.id, stream, b"")
             if program == "echo":

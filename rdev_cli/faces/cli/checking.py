@@ -1,5 +1,6 @@
 """Looking on while checks are run: each line's output as it comes, and what came of it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.command import OPEN, Command, Progress
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def audience(here: Hand, world: "Services") -> "Onlooker | None":
     """Return what tells a person, or whoever reads lines of JSON, how checks go on; None for whoever wants the answer alone."""
+    here.standing = "the pod of the checks may still be there: rdev gc ends it"
     return Onlooker(here, world) if here.human or here.output == "jsonl" else None
 
 
@@ -42,6 +44,14 @@ class Onlooker:
     def __init__(self, here: Hand, world: "Services") -> None:
         self._here, self._world = here, world
         self._streams: tuple[Stream, Stream] | None = None
+        self._noted: set[str] = set()
+
+    def noted(self, notes: Sequence[str]) -> None:
+        """Tell a person what was not told yet."""
+        for note in notes if self._here.human else ():
+            if note not in self._noted:
+                say(f"note: {note}")
+                self._noted.add(note)
 
     def began(self, step: str, line: str, command: Command) -> None:
         """Say which line begins."""

@@ -30,11 +30,10 @@ def run(
     here, limit = hand(ctx), duration(timeout, "timeout")
     project = one(ctx, project)
     world = here.world()
-    more = {"limit_seconds": limit} if limit else {}
-    checked = ci.run(world, project, branch=branch or "", commit=commit or "", tell=audience(here, world), **more)
-    if here.human:
-        for note in checked.notes:
-            say(f"note: {note}")
+    more, tell = {"limit_seconds": limit} if limit else {}, audience(here, world)
+    checked = ci.run(world, project, branch=branch or "", commit=commit or "", tell=tell, **more)
+    if here.human and tell is not None:
+        tell.noted(checked.notes)
         say(f"rdev: {project} at {checked.commit[:10]}: {checked.verdict.value}")
     else:
         show(ctx, checked)
