@@ -206,6 +206,8 @@ HIDDEN = {
         "kill -TERM 1; sleep 2",
         "PID 1 not as made|started again|does not run|does not answer|could not be looked at",
     ),
+    "the limits of PID 1": (r"""perl -e 'my $l = pack("QQ", 3600, 3600); exit !!syscall(302, 1, 0, $l, 0)'""", "PID 1 not as made"),
+    "when PID 1 has its turn": ("renice -n 10 -p 1", "PID 1 not as made"),
     "the pod deleted": (None, "gone"),
 }
 
