@@ -33,6 +33,14 @@ def start(world: World, spec: CheckoutSpec, *, id: str = "", keep: bool = False)
     branch that there is not; a failure undoes everything, and Partial names what could not be undone and is tried again.
     """
     # With `keep` this machine's vault holds the credential, for git's helper. With an `id` that was begun before, and cut off, it goes on.
+    project, target, base = _ground(world, spec)
+    id = id or world.new_id("chk")
+    with lease(world, f"checkout:{id}"):
+        return _begun(world, project, spec, id, keep=keep) or _made(world, project, spec, id, target=target, base=base, keep=keep)
+
+
+def _ground(world: World, spec: CheckoutSpec) -> tuple[Project, str, str]:
+    """Return the project, the branch to start from and the commit that it is at."""
     project = known.ready(world, spec.project)
     target = spec.branch or project.branch
     base = world.forge.find_branch(project, target)
@@ -40,9 +48,7 @@ def start(world: World, spec: CheckoutSpec, *, id: str = "", keep: bool = False)
         raise NotFound(
             f"{project.name} has no branch {shown(target)}", hint=f"rdev branch list {project.name} shows the ones there are", branch=target
         )
-    id = id or world.new_id("chk")
-    with lease(world, f"checkout:{id}"):
-        return _begun(world, project, spec, id, keep=keep) or _made(world, project, spec, id, target=target, base=base, keep=keep)
+    return project, target, base
 
 
 def _begun(world: World, project: Project, spec: CheckoutSpec, id: str, *, keep: bool) -> CheckoutStarted | None:
@@ -124,37 +130,45 @@ def open_(world: World, spec: CheckoutSpec, folder: str, *, context: str, helper
     `helper` gives what git shall ask for the credential of a checkout, `context` is the name of the one that has it. Conflict FOLDER_TAKEN,
     with nothing done, for a folder that is there; a failure or a stop undoes everything.
     """
-    project = known.ready(world, spec.project)
+    project, target, base = _ground(world, spec)
     id = world.new_id("chk")
     wanted = Mark(
         checkout=id, context=context, project=spec.project, target=spec.branch, branch=f"rdev/{id}", url=world.forge.url(project.name)
     )
-    top, mark = world.copies.claim(folder, wanted)
-    before = world.store.find(Checkout, mark.checkout)
-    if before is not None and now_ended(world, before):  # it was cut off too long ago to go on with
-        world.copies.undo(top, mark.checkout)
+    while True:
         top, mark = world.copies.claim(folder, wanted)
-    try:
-        made = start(world, spec, id=mark.checkout, keep=True)
-        mark = replace(mark, push_option=made.push_option)
-        with lease(world, f"checkout:{made.id}"):
-            world.copies.clone(
-                top, mark, base=made.base, helper=helper(made.id) if made.account else (), account=made.account, token=Secret(made.token)
-            )
-    except BaseException as e:
-        if isinstance(e, Conflict) and e.code == "BUSY":
-            raise  # another process is at it: nothing of that is undone
-        world.copies.undo(top, mark.checkout)
-        found = world.store.find(Checkout, mark.checkout)
-        if found is not None and not finish(world, found, CheckoutState.CANCELLED):
-            raise _still_owed(found.id, _trouble(world, found.id), because=e) from e
-        raise
-    return CheckoutFolder(**{each.name: getattr(made, each.name) for each in fields(Checkout)}, folder=top)
+        with lease(world, f"checkout:{mark.checkout}"):
+            # another process may have been at it until now: then it is whole, or gone
+            if world.copies.claim(folder, wanted)[1].checkout != mark.checkout:
+                continue
+            before = world.store.find(Checkout, mark.checkout)
+            if before is not None and now_ended(world, before):  # it was cut off too long ago to go on with
+                world.copies.undo(top, mark.checkout)
+                continue
+            try:
+                own = (world, project, spec, mark.checkout)
+                made = _begun(*own, keep=True) or _made(*own, target=target, base=base, keep=True)
+                world.copies.clone(
+                    top, replace(mark, push_option=made.push_option), base=made.base, helper=helper(made.id) if made.account else (),
+                    account=made.account, token=Secret(made.token),
+                )  # fmt: skip
+            except BaseException as e:
+                _unmade(world, top, mark.checkout, e)
+                raise
+            return CheckoutFolder(**{each.name: getattr(made, each.name) for each in fields(Checkout)}, folder=top)
+
+
+def _unmade(world: World, top: str, id: str, because: BaseException) -> None:
+    """Take back a folder and what was made for it; Partial if the credential cannot be taken away yet."""
+    world.copies.undo(top, id)
+    found = world.store.find(Checkout, id)
+    if found is not None and not finish(world, found, CheckoutState.CANCELLED):
+        raise _still_owed(id, _trouble(world, id), because=because) from because
 
 
 @operation("checkout.list", Scope.PROJECTS_READ)
 def list_(world: World, *, project: str = "", ended: bool = False, before: str = "", limit: int = 50) -> Page[Checkout]:
-    """List checkouts that are active, newest first; with `ended` all of them."""
+    """List checkouts, newest first: those that are active, or all of them."""
     # a page of those older than `before` (an id), whose `next` is what to give as `before`
     if project:
         known.project(world, project)

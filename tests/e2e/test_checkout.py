@@ -138,6 +138,19 @@ def test_nothing_that_is_there_is_overwritten(forged: Forged, what: str) -> None
     assert json.loads(forged.rdev("checkout", "list", "--all", "-o", "json").stdout)["items"] == []
 
 
+def test_of_several_that_start_in_one_folder_one_does(forged: Forged) -> None:
+    env = {**forged.home, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, str(ACCOUNTED), str(forged.accounts.folder), "0", "--", "checkout", "start", "shop", "-o", "json"]
+    started = [subprocess.Popen(words, env=env, cwd=forged.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(one.communicate(timeout=120), one.returncode) for one in started]
+    assert sorted(code for _, code in ended) == [0, 5, 5, 5], ended
+    ((account,), (made,)) = forged.accounts.names(), [json.loads(out) for (out, _), code in ended if code == 0]
+    assert made["account"] == account
+    assert {json.loads(err)["error"]["code"] for (_, err), code in ended if code} == {"FOLDER_TAKEN"}
+    _change(forged, forged.cwd / "shop")
+    assert forged.git(forged.cwd / "shop", "push").returncode == 0
+
+
 def test_an_empty_folder_is_one_to_clone_into(forged: Forged) -> None:
     (forged.cwd / "here").mkdir()
     assert Path(forged.start("--dir", "here")["folder"]) == forged.cwd / "here"
