@@ -119,7 +119,7 @@ def _still_owed(id: str, trouble: str, *, because: BaseException | None = None) 
     return Partial(
         f"{why}the credential of {id} could not be taken away: {trouble}",
         left=(f"credential of {id}",),
-        hint="rdev serve goes on trying for 30 days, and so does: rdev gc --apply",
+        hint="rdev serve goes on trying for 30 days, and so does: rdev gc",
         checkout=id,
     )
 
@@ -148,8 +148,10 @@ def open_(world: World, spec: CheckoutSpec, folder: str, *, context: str, helper
             try:
                 own = (world, project, spec, mark.checkout)
                 made = _begun(*own, keep=True) or _made(*own, target=target, base=base, keep=True)
+                # where the token goes is the record's to say: a folder, with its mark, may come from anybody
+                sure = replace(mark, url=made.url, branch=made.branch, push_option=made.push_option)
                 world.copies.clone(
-                    top, replace(mark, push_option=made.push_option), base=made.base, helper=helper(made.id) if made.account else (),
+                    top, sure, base=made.base, helper=helper(made.id) if made.account else (),
                     account=made.account, token=Secret(made.token),
                 )  # fmt: skip
             except BaseException as e:
@@ -266,20 +268,19 @@ def cancel_all(world: World, project: Project) -> None:
 
 
 def expire(world: World) -> int:
-    """End the checkouts whose time is over, and return how many; one that somebody is at work on has its turn later."""
+    """End the checkouts whose time is over, and return how many credentials went with them; what somebody is at work on has its turn later."""
     house, count = world.house, 0
     now = house.clock.now()
     for found in house.store.some(Checkout, of={"state": CheckoutState.ACTIVE.value}, limit=100_000):
         if found.expires_at <= now:
             with debts.mine(house, found.id) as free:
                 if free and (still := house.store.find(Checkout, found.id)) is not None and still.expires_at <= house.clock.now():
-                    finish(house, still, CheckoutState.EXPIRED)
-                    count += 1
+                    count += finish(house, still, CheckoutState.EXPIRED)
     return count
 
 
 def sweep(world: World) -> int:
-    """End what is over, and take away what is owed; return how much that was."""
+    """End what is over, and take away what is owed; return how many credentials are gone now."""
     return expire(world) + debts.sweep(world)
 
 
@@ -373,7 +374,8 @@ def publish(world: World, checkout: Checkout, folder: str, message: str) -> str:
     if now_ended(world, checkout):
         raise over(checkout)
     sha = commit(world, checkout, folder, message)
-    world.copies.push(world.copies.look(folder), sha, account=checkout.account, token=token(world, checkout))
+    copy, own = world.copies.look(folder), token(world, checkout)
+    world.copies.push(copy, sha, url=checkout.url, branch=checkout.branch, account=checkout.account, token=own)
     return sha
 
 

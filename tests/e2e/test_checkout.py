@@ -268,6 +268,30 @@ def test_t_co_3_the_helper_tells_the_checkout_s_own_address_and_nothing_else(for
     assert b"is cancelled" in ran.stderr
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_that_names_another_address_gets_no_token(forged: Forged, tmp_path: Path, whole: bool) -> None:
+    made = forged.start("--dir", "mine")
+    elsewhere = Accounts(tmp_path / "elsewhere")
+    with GitServer(Path(forged.home["XDG_STATE_HOME"]) / "rdev/local/repos", elsewhere) as thief:
+        folder = tmp_path / "theirs"
+        shutil.copytree(made["folder"], folder)
+        mark = json.loads((folder / ".git/rdev.json").read_text())
+        (folder / ".git/rdev.json").write_text(json.dumps({**mark, "url": f"{thief.url}/shop.git", "whole": whole}))
+        if whole:
+            _change(forged, folder)
+            world = forged.world()
+            try:
+                sha = checkouts.publish(world, known.checkout(world, made["id"]), str(folder), "")
+                assert world.forge.find_branch(known.project(world, "shop"), made["branch"]) == sha
+            finally:
+                world.close()
+        else:
+            again = forged.start("--dir", "theirs")
+            assert (again["id"], again["url"]) == (made["id"], made["url"])
+            assert thief.url not in (folder / ".git/config").read_text() + (folder / ".git/rdev.json").read_text()
+        assert thief.asked == []
+
+
 def test_the_helper_believes_nothing_of_the_folder_that_git_is_in(forged: Forged, tmp_path: Path) -> None:
     made = forged.start()
     folder = Path(made["folder"])
@@ -603,7 +627,7 @@ def test_a_cancel_that_is_killed_at_any_step_goes_on_by_the_same_command_and_by_
     steps = _steps(forged, "checkout", "cancel", made["id"], "--yes")
     assert len(steps) > 4
     for step in steps:
-        for then in (("checkout", "cancel", made["id"], "--yes"), ("gc", "--apply", "--yes")):
+        for then in (("checkout", "cancel", made["id"], "--yes"), ("gc",)):
             again()
             assert forged.rdev("checkout", "cancel", made["id"], "--yes", step=str(step)).returncode == -9, step
             assert forged.rdev(*then).returncode == 0, (step, then)

@@ -93,7 +93,7 @@ def test_what_cannot_be_undone_is_said_and_taken_away_later(world: MemoryWorld, 
     world.forge.trouble |= {"admit:after", "dismiss:before"}
     with pytest.raises(Partial, match="did not answer") as left:
         checkouts.start(world, SPEC)
-    assert left.value.hint == "rdev serve goes on trying for 30 days, and so does: rdev gc --apply"
+    assert left.value.hint == "rdev serve goes on trying for 30 days, and so does: rdev gc"
     assert len(holders(world)) == 1
     world.forge.trouble.clear()
     assert checkouts.sweep(world) == 0  # its next try comes later
