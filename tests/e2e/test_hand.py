@@ -142,6 +142,7 @@ UNTRIED = {
     ("context", "remove"),
     ("project", "adopt"),
     ("claude",),
+    ("checkin",),  # a change: tests/e2e/test_checkins.py
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
     *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
