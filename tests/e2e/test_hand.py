@@ -75,6 +75,8 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("checkout", "list"): ("checkout", "list"),
+    ("branch", "list"): ("branch", "list", "shop"),
     ("webhook", "list"): ("webhook", "list"),
     ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
@@ -101,6 +103,8 @@ RAW = {
     ("logs",),
 }  # a person gets the command's own bytes
 LISTS = {
+    ("checkout", "list"),
+    ("branch", "list"),
     ("gc",),
     ("receipt", "list"),
     ("agent", "list"),
@@ -135,6 +139,7 @@ UNTRIED = {
     ("claude",),
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
+    *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
     *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
 }
@@ -164,7 +169,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 # lists that have nothing in them here
 EMPTY = {
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"), ("receipt", "list"),
+    ("key", "list"), ("receipt", "list"), ("checkout", "list"),
 }  # fmt: skip
 
 

@@ -40,6 +40,8 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "receipt.list": ("GET /projects/shop/receipts", ("receipt", "list", "shop")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
+    "checkout.list": ("GET /checkouts", ("checkout", "list")),
+    "branch.list": ("GET /projects/shop/branches", ("branch", "list", "shop")),
 }
 # each of these answers another document every time, or is no document; its form is compared instead of its bytes
 ELSE = {
@@ -55,6 +57,9 @@ OWN_TESTS = {
     "operation.show": "of an operation that was asked for over HTTP",
     **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
     "key.create": "another key every time",
+    **dict.fromkeys(
+        ("checkout.start", "checkout.show", "checkout.extend", "checkout.cancel"), "of a checkout that was made: test_checkout_routes.py"
+    ),
     "key.show": "of a key that was made",
     "key.revoke": "of a key that was made",
     **dict.fromkeys(("webhook.add", "webhook.remove", "webhook.test", "webhook.replay", "webhook.rotate"), "of an endpoint that was added"),

@@ -1,13 +1,16 @@
 """Receipts: signed once, held against what is there, every change of them seen and named, and run again."""
 
 import json
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
@@ -199,6 +202,18 @@ def test_a_signature_has_one_way_to_be_written(world):
     for nonsense in ("", "A", "=" * 88, one.signature + "\n", "é"):
         assert not world.signing.holds(one.signer, nonsense, receipts.body(one))
         assert not world.signing.holds(nonsense, one.signature, receipts.body(one))
+
+
+def test_whoever_has_a_document_can_hold_it_against_its_signature_without_rdev(world, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "receipts.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    one = written(world, branch="rdev/é\u202e")
+    (tmp_path / "kept.json").write_text(to_json(one), encoding="utf-8")
+    exec(program, {})
+    (tmp_path / "kept.json").write_text(to_json(replace(one, verdict=Verdict.PASSED)), encoding="utf-8")
+    with pytest.raises(InvalidSignature):
+        exec(program, {})
 
 
 # what it is held against
