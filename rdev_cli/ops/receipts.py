@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdev_cli.domain.codec import plain
-from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
+from rdev_cli.domain.errors import Conflict, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.receipt import canonical, parsed
 from rdev_cli.domain.report import Check
@@ -111,10 +111,14 @@ def _signing(world: World, project: Project) -> tuple[Signer, Secret]:
             created_at=world.clock.now(),
         )  # fmt: skip
         vault.put({made.id: key})
-        with world.store.transaction() as tx:
-            known.still(tx, project)
-            tx.put(made)
-            tx.append("signer.created", made.id, {"project": project.name, "public_key": public})
+        try:
+            with world.store.transaction() as tx:
+                known.still(tx, project)
+                tx.put(made)
+                tx.append("signer.created", made.id, {"project": project.name, "public_key": public})
+        except RdevError:
+            vault.drop(made.id)
+            raise
     return made, key
 
 

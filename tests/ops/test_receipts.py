@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 
+from rdev_cli.adapters.sqlite.entries import in_keyring
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from rdev_cli.domain.project import ProjectSpec
@@ -340,6 +341,24 @@ def test_two_that_sign_first_at_once_make_one_key(world):
     with ThreadPoolExecutor(6) as pool:
         made = [future.result() for future in [pool.submit(sign) for _ in range(6)]]
     assert len(set(made)) == len(world.store.some(Signer)) == 1
+
+
+def test_a_key_that_could_not_be_recorded_is_not_kept(world):
+    project = known.project(world, "shop")
+    projects.delete(world, "shop")
+    with pytest.raises(NotFound):
+        receipts._signing(world, project)
+    vault = world.folder / "vault.json"
+    assert not vault.exists() or "sgn_" not in vault.read_text()
+
+
+def test_a_key_in_the_keyring_is_known_to_whoever_uninstalls(world):
+    written(world)
+    assert in_keyring(world.folder / "state.db") == []
+    (signer,) = world.store.some(Signer)
+    with world.store.transaction() as tx:
+        tx.put(replace(signer, place="keyring"))
+    assert in_keyring(world.folder / "state.db") == [signer.id]
 
 
 def test_the_same_id_is_one_receipt(world):
