@@ -21,7 +21,7 @@ import wire  # noqa: E402 -- beside this file
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
-from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
+from rdev_cli.wiring.rules import BUILT_IN, FORGES, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
 MAN = "docs/man"
@@ -186,6 +186,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--forge": f"|{'|'.join(FORGES)}",
     "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",

@@ -1,6 +1,7 @@
 """Contexts: named places to work, and the settings in force."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from rdev_cli.domain.errors import Conflict, NotFound, RdevError
 from rdev_cli.domain.premises import PartKind
@@ -40,7 +41,18 @@ def use(world: World, name: str) -> Context:
 
 @operation("context.set", Scope.ADMIN)
 def set_(world: World, name: str, values: Mapping[str, str]) -> Context:
-    """Change settings of a context, making it if it is new."""
+    """Change settings of a context, making it if it is new.
+
+    Conflict for another kind of forge while there are projects, whose repositories would stay behind.
+    """
+    there = next((context for context in world.settings.contexts() if context.name == name), None)
+    after = values.get("forge") or ("gitea" if values.get("gitea_url") else "")
+    if there is not None and after and after != there.forge and (left := _repositories(world, name)):
+        raise Conflict(
+            f"{name} has repositories {'of a Gitea' if there.forge == 'gitea' else 'here'}: {', '.join(left[:5])}{', …' if left[5:] else ''}",
+            hint=f"rdev project delete {left[0]} --context {name}; or give the other forge a context of its own: rdev context set NAME",
+            context=name,
+        )
     world.settings.set(name, values)
     return show(world, name)
 
@@ -49,14 +61,23 @@ def set_(world: World, name: str, values: Mapping[str, str]) -> Context:
 def prove(world: World) -> Sequence[Check]:
     """Prove that a context works: what is in force is measured from inside, and each finding says what to type.
 
-    On a cluster: reach, version, that it is the same cluster as before, rights, image, storage, hardening, and what a pod can connect to.
+    Of a Gitea: reach, token, owner, and whether it lets rdev make the accounts of checkouts. On a cluster: reach, version, that it is the same cluster as before, rights, image, storage, hardening, and what a pod can connect to.
     Makes two pods there and removes them. NotFound if there is no such context.
     """
     show(world)
     try:
-        return world.cluster.checks()
+        found = list(world.cluster.checks())
     except RdevError as e:
-        return [Check(name="reach", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
+        found = [Check(name="reach", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
+    return [*found, *forge(world)]
+
+
+def forge(world: World) -> Sequence[Check]:
+    """Look at the forge, if that is another place than this machine."""
+    try:
+        return world.forge.checks()
+    except RdevError as e:
+        return [Check(name="forge", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
 
 
 @operation("context.install", Scope.ADMIN)
@@ -85,3 +106,9 @@ def remove(world: World, name: str) -> Context:
         )
     world.settings.remove(name)
     return found
+
+
+def _repositories(world: World, name: str) -> Sequence[str]:
+    """Return the projects of a context that have a repository on this machine, or a mirror of one."""
+    found = (PurePath(part.path) for part in world.premises.parts() if part.context == name and part.kind is PartKind.REPOSITORY)
+    return [path.stem for path in found if path.suffix == ".git" and not path.name.startswith(".")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import IO, TYPE_CHECKING, cast
 
-from rdev_cli.domain.errors import Conflict, Failed, Partial
+from rdev_cli.domain.errors import Conflict, Denied, Failed, Partial, Unavailable
 from rdev_cli.ports.forge import Delivery
 from rdev_cli.ports.timing import LONG_RUNNING, STANDARD
 
@@ -133,7 +133,11 @@ def head(world: World, project: Project) -> str:
 
 def behind(world: World, project: Project) -> tuple[str, ...]:
     """Return words for people if the repository has commits that were never brought in; no process, in the pod or outside."""
-    had, newest = world.cluster.pod_commit(project), world.forge.head(project)
+    had = world.cluster.pod_commit(project)
+    try:
+        newest = world.forge.head(project) if had else ""
+    except (Unavailable, Denied):
+        return ()  # it is a word by the way, and whoever needs the forge hears of its trouble
     if not had or not newest or had == newest:
         return ()
     return (f"the repository has newer commits ({newest[:10]}); rdev project sync {project.name} brings them in",)

@@ -13,7 +13,7 @@ from rdev_cli.domain.errors import Denied, Invalid, NotFound
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
 from rdev_cli.wiring.files import folders, read_yaml, refuse_unsafe
-from rdev_cli.wiring.rules import BOOLEANS, CLUSTER, fits, runtime, valid
+from rdev_cli.wiring.rules import BOOLEANS, CLUSTER, GITEA, fits, forge, runtime, valid
 
 if TYPE_CHECKING:
     from rdev_cli.domain.report import Check, Context, Setting
@@ -142,6 +142,15 @@ class Config:
         """Where pods run: local or kubernetes."""
         return runtime(self._data.get("contexts", {}).get(self.context, {}))
 
+    @property
+    def forge(self) -> str:
+        """Where repositories are: local or gitea."""
+        return forge(self._data.get("contexts", {}).get(self.context, {}))
+
+    def of_forge(self, key: str) -> str:
+        """Return a setting that only a context on a Gitea has, empty where it is not set."""
+        return str(self._get(key, "")[0])
+
     def of_cluster(self, key: str) -> Any:
         """Return a setting that only a context on Kubernetes has; empty or False where it is not set."""
         return self._get(key, False if key in BOOLEANS else [] if key == "exec_plugins" else "")[0]
@@ -193,7 +202,8 @@ class Config:
             Context(
                 name=name, current=name == current, runtime=runtime(values),
                 isolation="pod" if runtime(values) == "kubernetes" else str(values.get("isolation", "bubblewrap")),
-                show=tuple(values.get("show", ())), agents=values.get("agents", {}), cluster={k: values[k] for k in CLUSTER if k in values},
+                show=tuple(values.get("show", ())), agents=values.get("agents", {}), forge=forge(values),
+                gitea={k: values[k] for k in GITEA if k in values}, cluster={k: values[k] for k in CLUSTER if k in values},
             )
             for name, values in sorted(known.items())
         ]  # fmt: skip
@@ -218,9 +228,12 @@ class Config:
             shape = Shape(image="")
             usual = {"pull_policy": shape.pull_policy, "egress": shape.egress, "cpu": shape.cpu, "memory": shape.memory}
             own = tuple((key, usual.get(key, self.of_cluster(key) if key in BOOLEANS else "")) for key in CLUSTER)
+        gitea = [(key, "") for key in GITEA] if self.forge == "gitea" else []
         for key, default in (
             ("runtime", self.runtime),
             *own,
+            ("forge", self.forge),
+            *gitea,
             ("agent", "claude"),
             ("agents", {}),
             ("vault", "auto"),

@@ -12,7 +12,7 @@ from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.values import name as name_rule
 from rdev_cli.domain.values import shown
 from rdev_cli.wiring.files import Folders
-from rdev_cli.wiring.rules import BOOLEANS, BUILT_IN, fits, runtime, settable, valid
+from rdev_cli.wiring.rules import BOOLEANS, BUILT_IN, GITEA, fits, runtime, settable, valid
 
 
 def changed(
@@ -38,8 +38,12 @@ def changed(
             context[noun] = int(value) if re.fullmatch("[0-9]{1,4}", value) else value  # what is no number is refused below
         elif noun in BOOLEANS:
             context[noun] = value == "true"
+        elif noun in ("gitea_url", "public_url"):
+            context[noun] = value.rstrip("/")
         else:
             context[noun] = value
+    if values.get("forge") == "local":  # what it had of another goes with it
+        context = contexts[name] = {key: value for key, value in context.items() if key not in GITEA or key in values}
     for key, value in context.items():
         valid(key, value)
     fits(name, context)

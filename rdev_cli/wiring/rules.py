@@ -29,10 +29,17 @@ _WORDS: dict[str, tuple[str, str]] = {
     "memory": (r"[1-9][0-9]{0,3}Gi|(12[89]|1[3-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,6})Mi", "128Mi at least: 4Gi, 512Mi"),
 }
 CLUSTER = (*_WORDS, *BOOLEANS, "exec_plugins")
+FORGES = ("local", "gitea")
+# what only a context on a Gitea has; the address makes it one
+GITEA = {
+    "gitea_url": (r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*", "https://gitea.example.org"),
+    "gitea_owner": (r"[A-Za-z0-9]([A-Za-z0-9._-]{0,38}[A-Za-z0-9])?", "a user or an organization there"),
+    "public_url": (r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*", "https://rdev.example.org"),
+}
 VAULTS = ("auto", "keyring", "file", "passphrase")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(f"{RULING}|(GIT|RDEV)_.*|HOME|SHELL|RUBYOPT")
-_KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault", "pool", "preview_domain")
+_KEYS = ("runtime", "isolation", "show", "agent", "agents", "vault", "pool", "preview_domain", "forge", *GITEA)
 _DOMAIN = re.compile(r"(?=.{4,200}$)([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
@@ -67,6 +74,10 @@ def valid(key: str, value: Any) -> None:
         _valid_cluster(key, value)
     if key == "agent":
         name_rule(value if isinstance(value, str) else "", "agent")
+    if key == "forge" and value not in FORGES:
+        raise Invalid(f"there is no forge '{shown(str(value))}'", hint="local or gitea", field="forge")
+    if key in GITEA and not (isinstance(value, str) and re.fullmatch(GITEA[key][0], value)):
+        raise Invalid(f"{key} '{shown(str(value))}' is not allowed", hint=GITEA[key][1], field=key)
     if key == "vault" and value not in VAULTS:
         raise Invalid(f"vault '{shown(str(value))}' is not known", hint="auto, keyring, file or passphrase", field="vault")
     if key == "pool" and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= POOL):
@@ -83,8 +94,17 @@ def runtime(values: Mapping[str, Any]) -> str:
     return str(values.get("runtime") or ("kubernetes" if set(CLUSTER) & set(values) else "local"))
 
 
+def forge(values: Mapping[str, Any]) -> str:
+    """Return where a context's repositories are: local or gitea; its address says so too."""
+    return str(values.get("forge") or ("gitea" if "gitea_url" in values else "local"))
+
+
 def fits(name: str, values: Mapping[str, Any]) -> None:
     """Raise Invalid for settings of a context that do not go together."""
+    if forge(values) == "gitea" and "gitea_url" not in values:
+        raise Invalid(f"{name} has a Gitea, but not its address", hint="--gitea-url https://gitea.example.org", field="gitea_url")
+    if forge(values) == "local" and (loose := [key for key in GITEA if key in values]):
+        raise Invalid(f"{name} has no Gitea, so it has no {loose[0]}", hint="--forge gitea --gitea-url URL", field=loose[0])
     if runtime(values) == "kubernetes":
         if name == "local":
             hint = "give the cluster a context of its own: rdev context set lab --kubeconfig FILE"

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdev_cli.domain.credential import GITEA_TOKEN
 from rdev_cli.domain.errors import Invalid, Unavailable
 from rdev_cli.domain.values import Secret, new_id
 from rdev_cli.ports.timing import ORCHESTRATION, STANDARD, Stop
@@ -71,6 +72,7 @@ class Services:
         self._ask = ask  # a person, for a text that nobody sees; None if there is no person
         self.stop = Stop()
         self.root = self  # who builds what callers share
+        self._token: tuple[datetime, Secret] | None = None  # the forge's, once it was needed
         self._given = self._environ  # where agents' variables are taken from
 
     @property
@@ -213,9 +215,37 @@ class Services:
     @shared
     def forge(self) -> "Forge":
         """Where repositories are kept."""
+        settings = self.settings
+        if settings.forge == "gitea":
+            from rdev_cli.adapters.gitea.forge import GiteaForge
+
+            return GiteaForge(
+                self.folder,
+                self.installation,
+                url=settings.of_forge("gitea_url"),
+                owner=settings.of_forge("gitea_owner"),
+                token=self._gitea_token,
+                stop=lambda: self.stop,
+            )
         from rdev_cli.adapters.local.forge import LocalForge
 
         return LocalForge(self.folder, self.installation)
+
+    def _gitea_token(self) -> Secret:
+        """Return the token for the forge; read again once another one was set."""
+        from rdev_cli.domain.errors import Denied
+        from rdev_cli.ops.credentials import reveal
+
+        found = self._credentials().get(GITEA_TOKEN)
+        if found is None:
+            raise Denied(
+                f"rdev has no token for {self.settings.of_forge('gitea_url')}",
+                hint=f"rdev credential set {GITEA_TOKEN} --context {self.settings.context}",
+                code="FORGE_TOKEN",
+            )
+        if self._token is None or self._token[0] != found.updated_at:
+            self._token = found.updated_at, reveal(self.root, found)
+        return self._token[1]
 
     @shared
     def agents(self) -> "Agents":
@@ -386,8 +416,8 @@ class Services:
 
     def close(self) -> None:
         """Close what is open."""
-        for name in ("store", "api"):
-            if name in self.__dict__:
+        for name in ("store", "api", "forge"):
+            if name in self.__dict__ and hasattr(self.__dict__[name], "close"):
                 self.__dict__[name].close()
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -186,7 +187,7 @@ def test_what_every_session_leaves_the_next_one_never_finds(make):
 
     with ThreadPoolExecutor(AT_ONCE) as several:
         list(several.map(lease, range(LEASES)))
-    print(f"{LEASES} leases in {time.monotonic() - began:.0f} s, {len(destroyed)} destroyed: {destroyed[:3]}")
+    sys.stderr.write(f"{LEASES} leases in {time.monotonic() - began:.0f} s, {len(destroyed)} destroyed: {destroyed[:3]}\n")
     assert found == []
     assert len(destroyed) <= LEASES // 100, destroyed
     assert sum(one.leases for one in pool.list_(world)) >= LEASES - 2 * len(destroyed) - AT_ONCE

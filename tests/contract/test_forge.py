@@ -2,27 +2,31 @@
 
 import inspect
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from rdev_cli.adapters.gitea.forge import GiteaForge
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.domain.errors import Conflict, Failed, Invalid
 from rdev_cli.ports import forge as port
 from rdev_cli.ports.timing import Stop
 from tests.fakes.forge import MemoryForge
-from tests.support.yards import LocalYard, MemoryYard, Yard, project
+from tests.support.yards import GiteaYard, LocalYard, MemoryYard, Yard, project
 
 FILES = {"README.md": (b"# shop\n", False), "scripts/check.sh": (b"#!/bin/sh\n", True)}
 
 
-YARDS: dict[str, Callable[[Path], Yard]] = {"memory": MemoryYard, "local": LocalYard}
+YARDS: dict[str, Callable[[Path], Yard]] = {"memory": MemoryYard, "local": LocalYard, "gitea": GiteaYard}
+KINDS = [pytest.param(kind, marks=pytest.mark.providers) if kind == "gitea" else kind for kind in YARDS]
 
 
-@pytest.fixture(params=list(YARDS))
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Yard:
-    return YARDS[request.param](tmp_path)
+@pytest.fixture(params=KINDS)
+def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
+    made = YARDS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def seeded(yard: Yard) -> str:
@@ -32,7 +36,7 @@ def seeded(yard: Yard) -> str:
     return yard.forge.head(project())
 
 
-@pytest.mark.parametrize("kind", [MemoryForge, LocalForge])
+@pytest.mark.parametrize("kind", [MemoryForge, LocalForge, GiteaForge])
 def test_a_forge_has_the_calls_of_the_port_in_its_shape(kind):
     calls = {name: call for name, call in vars(port.Forge).items() if inspect.isfunction(call) and not name.startswith("_")}
     for name, call in calls.items():

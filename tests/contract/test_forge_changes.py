@@ -6,10 +6,10 @@ import pytest
 
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound
 from rdev_cli.ports.forge import ONE_FILE, Access, access_name
-from tests.contract.test_forge import YARDS, seeded
+from tests.contract.test_forge import seeded, yard
 from tests.support.yards import Yard, project
 
-yard = pytest.fixture(params=list(YARDS))(lambda request, tmp_path: YARDS[request.param](tmp_path))
+__all__ = ["yard"]
 
 
 def delivered(yard: Yard, branch: str, onto: str, subject: str, files: dict[str, str | None]) -> str:

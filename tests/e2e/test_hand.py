@@ -76,7 +76,13 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
     ("checkout", "list"): ("checkout", "list"),
+    ("session", "start"): ("session", "start", "shop"),
+    ("session", "list"): ("session", "list"),
     ("branch", "list"): ("branch", "list", "shop"),
+    ("pool", "list"): ("pool", "list"),
+    ("pool", "fill"): ("pool", "fill", "1"),
+    ("pool", "audit"): ("pool", "audit"),
+    ("pool", "drain"): ("pool", "drain", "--yes"),
     ("webhook", "list"): ("webhook", "list"),
     ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
@@ -104,7 +110,9 @@ RAW = {
 }  # a person gets the command's own bytes
 LISTS = {
     ("checkout", "list"),
+    ("session", "list"),
     ("branch", "list"),
+    *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
     ("receipt", "list"),
     ("agent", "list"),
@@ -139,6 +147,8 @@ UNTRIED = {
     ("claude",),
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
+    # a session, and its end: tests/e2e/test_session_commands.py, test_attach.py
+    *(("session", verb) for verb in ("show", "exec", "shell", "git", "claude", "files", "attach", "events", "preview", "checkin", "end")),
     *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
     *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
@@ -168,8 +178,9 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 # lists that have nothing in them here
 EMPTY = {
+    *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"), ("receipt", "list"), ("checkout", "list"),
+    ("key", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
 }  # fmt: skip
 
 

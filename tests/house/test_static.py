@@ -15,12 +15,12 @@ BLIND = {
     "faces/http/feeds.py": 1, "faces/http/stream.py": 1,
 }  # fmt: skip
 # who may open a socket: the demo's own model and the proof of isolation, on the loopback; the agent that comes with rdev, and the trial of a
-# credential, which are told where to go; the transport to a cluster; webhooks, by a rule for every address; the server,
+# credential, which are told where to go; the transport to a cluster; the one to a Gitea; webhooks, by a rule for every address; the server,
 # and what waits in it
 SOCKETS = {
     "adapters/scripted.py", "adapters/agents/bundled.py", "adapters/agents/trial.py", "adapters/local/probe.py",
     *(f"adapters/kubernetes/{name}.py" for name in ("access", "calling", "kubeconfig", "refusals", "socket", "wire")),
-    "adapters/webhooks/policy.py", "adapters/webhooks/sender.py",
+    "adapters/gitea/calling.py", "adapters/webhooks/policy.py", "adapters/webhooks/sender.py",
     *(f"faces/http/{name}.py" for name in ("server", "guards", "wire", "stream", "feeds")),
 }  # fmt: skip
 NETWORK = {

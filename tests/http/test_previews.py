@@ -199,8 +199,8 @@ def test_t_pv_2_no_program_learns_keys_cookies_of_rdev_or_where_the_visitor_is(s
 def test_t_pv_2_no_answer_binds_the_browser_beyond_its_host(stage):
     lines = (
         b"Set-Cookie: a=1; Path=/; Domain=localhost; HttpOnly", b"Set-Cookie: domain=2; DOMAIN = .localhost", b"Set-Cookie: rdev_login=forged",
-        b"Service-Worker-Allowed: /", b"Strict-Transport-Security: max-age=9", b"Clear-Site-Data: \"cookies\"", b"Alt-Svc: h3=\":1\"",
-        b"Referrer-Policy: unsafe-url", b"Connection: X-Hop", b"X-Hop: canary", b"Keep-Alive: 9", b"ETag: \"kept\"",
+        b"Service-Worker-Allowed: /", b"Strict-Transport-Security: max-age=9", b'Clear-Site-Data: "cookies"', b'Alt-Svc: h3=":1"',
+        b"Referrer-Policy: unsafe-url", b"Connection: X-Hop", b"X-Hop: canary", b"Keep-Alive: 9", b'ETag: "kept"',
     )  # fmt: skip
     stage.plays(answers(plain(b"x", *lines)))
     found = stage.get()
@@ -519,9 +519,11 @@ def test_a_program_that_reads_nothing_holds_little(stage, monkeypatch):
     with stage.connect() as to:
         to.sendall(f"POST / HTTP/1.1\r\nHost: {stage.host}\r\nContent-Length: {1 << 30}\r\n\r\n".encode())
         sent = 0
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
+        try:
+            while sent < 64 << 20:
                 sent += to.send(bytes(1 << 16))
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # it is not waited for, either
         assert sent < 16 << 20
 
 

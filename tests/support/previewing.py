@@ -44,7 +44,7 @@ class Program:
         threading.Thread(target=self._serve, args=(one,), daemon=True).start()
 
     def _serve(self, one: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, EOFError):
             self.handler(one)
         one.close()
 
@@ -132,12 +132,11 @@ def answers(text: bytes, seen: list[bytes] | None = None) -> Handler:
     """Return a program that gives this answer to each request, which must have no body."""
 
     def handler(one: socket.socket) -> None:
-        with contextlib.suppress(EOFError):
-            while True:
-                asked = head(one)
-                if seen is not None:
-                    seen.append(asked)
-                one.sendall(text)
+        while True:
+            asked = head(one)
+            if seen is not None:
+                seen.append(asked)
+            one.sendall(text)
 
     return handler
 

@@ -1,17 +1,23 @@
 """Places where forges are, for the contract suite: each plays its pods and its users too."""
 
+import base64
+import contextlib
 import io
 import os
+import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from rdev_cli.adapters.gitea.calling import Gitea
+from rdev_cli.adapters.gitea.forge import GiteaForge
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.domain.project import Project, ProjectState
-from rdev_cli.domain.values import ProjectId
+from rdev_cli.domain.values import ProjectId, Secret
 from rdev_cli.ports import forge as port
+from rdev_cli.ports.timing import Stop
 from tests.fakes.forge import MemoryForge, Repository, commit, pack
 
 
@@ -52,6 +58,10 @@ class Yard(Protocol):
         """Return the branches of `shop`, and where they stand."""
         ...
 
+    def close(self) -> None:
+        """Clear up what a test left at the place."""
+        ...
+
 
 class MemoryYard:
     def __init__(self, folder: Path) -> None:
@@ -89,8 +99,13 @@ class MemoryYard:
     def branches(self) -> dict[str, str]:
         return self.forge.repositories["shop"].branches
 
+    def close(self) -> None:
+        """Nothing is anywhere."""
+
 
 class LocalYard:
+    given: Mapping[str, str] = {}  # what git is given beside
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "state" / "local"
         self.forge, self._tmp = LocalForge(self._folder, "contract"), folder
@@ -103,7 +118,7 @@ class LocalYard:
 
     def _git(self, folder: Path, *argv: str, input: bytes | None = None) -> str:  # noqa: A002 -- as subprocess calls it
         who = {f"GIT_{role}_{what}": "u@x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        env = {**os.environ, **who, "GIT_CONFIG_GLOBAL": "/dev/null"}
+        env = {**os.environ, **who, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", **self.given}
         done = subprocess.run(["git", "-C", str(folder), *argv], input=input, env=env, capture_output=True, check=True)
         return done.stdout.decode().strip()
 
@@ -154,3 +169,50 @@ class LocalYard:
     def branches(self) -> dict[str, str]:
         lines = self._git(Path(self.forge.url("shop")), "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
         return {ref.removeprefix("refs/heads/"): sha for ref, sha in (line.split() for line in lines)}
+
+    def close(self) -> None:
+        """It is all in the test's own folder."""
+
+
+def given(token: str) -> dict[str, str]:
+    """Return what git is given to reach a Gitea as somebody."""
+    header = "Authorization: Basic " + base64.b64encode(f"x:{token}".encode()).decode()
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader", "GIT_CONFIG_VALUE_0": header}
+
+
+class GiteaYard(LocalYard):
+    """An organization of its own at the Gitea that GITEA_URL names, gone when the test is over."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tmp, self.url, self.token = folder, os.environ["GITEA_URL"], os.environ["GITEA_TOKEN"]
+        self.owner, self.installation = f"rdev-test-{secrets.token_hex(4)}", secrets.token_hex(10)
+        self.api = Gitea(self.url, lambda: Secret(self.token), Stop)
+        self.api.call("POST", "/orgs", {"username": self.owner, "visibility": "private"}, ok=(201,))
+        self._others: list[GiteaForge] = []
+        self.forge, self.given = self._made(self.installation), given(self.token)
+
+    def _made(self, installation: str) -> GiteaForge:
+        return GiteaForge(
+            self._tmp / installation / "local", installation, url=self.url, owner=self.owner, token=lambda: Secret(self.token), stop=Stop
+        )
+
+    def another(self) -> GiteaForge:
+        self._others.append(self._made("f" * 20))
+        return self._others[-1]
+
+    def _clone_url(self) -> str:
+        return self.forge.url("shop")
+
+    def branches(self) -> dict[str, str]:
+        lines = self._git(self._tmp, "ls-remote", "--heads", self._clone_url()).splitlines()
+        return {ref.removeprefix("refs/heads/"): sha for sha, ref in (line.split("\t") for line in lines)}
+
+    def close(self) -> None:
+        for access in self.forge.admitted():
+            self.forge.dismiss(access.name)
+        for repository in list(self.api.all(f"/orgs/{self.owner}/repos")):
+            self.api.call("DELETE", f"/repos/{repository['full_name']}", ok=(204, 404))
+        with contextlib.suppress(Exception):
+            self.api.call("DELETE", f"/orgs/{self.owner}", ok=(204, 404))
+        for one in (self.forge, self.api, *self._others):
+            one.close()

@@ -1,7 +1,5 @@
 """The forge of `local`: bare repositories in the state folder."""
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,9 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from rdev_cli.adapters.local import holders
 from rdev_cli.adapters.local.pulls import Pulls
 from rdev_cli.adapters.shared import bare, contents, origins
-from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.domain.errors import Conflict, NotFound
-from rdev_cli.domain.project import Project, ownership
+from rdev_cli.domain.project import Project
 from rdev_cli.domain.values import Secret
 from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
 from rdev_cli.ports.timing import Stop
@@ -37,23 +34,15 @@ class LocalForge:
     def url(self, project: str) -> str:
         return str(self._path(project))
 
-    def _owner(self, path: Path) -> dict[str, str] | None:
-        """Return what a repository says of whose it is; None if it says nothing."""
-        try:
-            found: dict[str, str] = json.loads((path / "rdev.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
     def _mine(self) -> list[Path]:
         """Return this installation's repositories."""
-        return [path for path in sorted(self._folder.glob("*.git")) if (self._owner(path) or {}).get("installation") == self._installation]
+        return [path for path in sorted(self._folder.glob("*.git")) if (bare.owner(path) or {}).get("installation") == self._installation]
 
     def _present(self, project: Project) -> bool:
-        found = self._owner(self._path(project.name))
+        found = bare.owner(self._path(project.name))
         if found is None and not self._path(project.name).exists():
             return False
-        if found != {**ownership(project, self._installation), "id": project.owner_id}:
+        if found != bare.mark(project, self._installation):
             raise Conflict(
                 f"the repository {self._path(project.name)} is not this project's",
                 hint="move it away, or take another project name",
@@ -62,14 +51,8 @@ class LocalForge:
         return True
 
     def ensure_repository(self, project: Project) -> None:
-        if self._present(project):
-            return
-        private_folder(self._folder)
-        # made whole under another name first: a repository without its mark is nobody's and would be in the way
-        part = private_folder(self._folder / f".new-{project.id}")
-        bare.make(part, project.branch)
-        write_whole(part / "rdev.json", json.dumps(ownership(project, self._installation)).encode())
-        os.rename(part, self._path(project.name))
+        if not self._present(project):
+            bare.make(self._path(project.name), project, self._installation)
 
     def seed(self, project: Project, files: Mapping[str, tuple[bytes, bool]]) -> None:
         if not self.head(project):
@@ -117,12 +100,8 @@ class LocalForge:
         return bare.commit(self._path(project.name), sha)
 
     def delete_repository(self, project: Project) -> bool:
-        remove_tree(self._folder / f".new-{project.id}")
-        doomed = self._folder / f".old-{project.id}"
         there = self._present(project)
-        if there:
-            os.rename(self._path(project.name), doomed)  # from here on the name is free, whatever happens
-        remove_tree(doomed)
+        bare.remove(self._path(project.name), project)
         return there
 
     def branches(self, project: Project) -> Sequence[Branch]:

@@ -1,10 +1,6 @@
 """Pull requests of the local forge: rdev's own records beside a repository, and merges that are made without a work tree."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +12,6 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.review import Pull
 
 _FIELDS = ("number", "head", "base", "sha", "state", "merged", "title")
-
-
-@contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock in a repository while the block runs; it goes with its holder, however that ends."""
-    fd = os.open(path / f"rdev-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 class Pulls:
@@ -66,7 +51,7 @@ class Pulls:
         return replace(pull, sha=bare.standing(self._path, pull.head) or pull.sha)
 
     def open(self, *, head: str, base: str, title: str, body: str) -> Pull:
-        with alone(self._path, "pulls"):
+        with bare.alone(self._path):
             if found := self.find(head, base):
                 return found
             if head == base:
@@ -94,18 +79,18 @@ class Pulls:
         return None
 
     def comment(self, number: int, text: str) -> None:
-        with alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             self._save({**record, "comments": [*record["comments"], text]})
 
     def close(self, number: int) -> None:
-        with alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             if record["state"] == "open":
                 self._save({**record, "sha": self._shown(record).sha, "state": "closed"})
 
     def merge(self, number: int, *, sha: str, message: str) -> Pull:
-        with alone(self._path, "pulls"):
+        with bare.alone(self._path):
             record = self._load(number)
             pull = self._shown(record)
             if pull.state == "merged":

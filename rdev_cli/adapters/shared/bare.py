@@ -1,5 +1,7 @@
 """Bare repositories on this machine: what forges do in them, whether they are the forge's own or a mirror of what it has elsewhere."""
 
+import fcntl
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -8,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rdev_cli.adapters.shared.files import private_folder, remove_tree
+from rdev_cli.adapters.shared.files import private_folder, remove_tree, write_whole
 from rdev_cli.adapters.shared.git import STRICT, git, telling
 from rdev_cli.domain.errors import Conflict, Failed, NotFound
+from rdev_cli.domain.project import ownership
 from rdev_cli.domain.values import shown
 from rdev_cli.ports.timing import LONG_RUNNING
 
@@ -26,9 +29,37 @@ _LATEST = 253402214400  # the last day that a datetime can name, in every time z
 PLAIN = ("-c", "attr.tree=4b825dc642cb6eb9a060e54bf8d69288fbee4904", "-c", "core.quotePath=true", "-c", "diff.suppressBlankEmpty=false")
 
 
-def make(path: Path, branch: str) -> None:
-    """Make an empty repository in a folder that is there."""
-    git(path, "init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}", "--end-of-options", str(path))
+def owner(path: Path) -> dict[str, str] | None:
+    """Return what a repository says of whose it is; None if it says nothing."""
+    try:
+        found: dict[str, str] = json.loads((path / "rdev.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def mark(project: "Project", installation: str, *, of: str = "") -> dict[str, str]:
+    """Return what stands on the repository of a project, and of the places of its sessions too; `of`: what it is a mirror of."""
+    return {**ownership(project, installation), "id": project.owner_id, **({"mirror": of} if of else {})}
+
+
+def make(path: Path, project: "Project", installation: str, *, of: str = "") -> None:
+    """Make an empty repository that says whose it is."""
+    private_folder(path.parent)
+    # made whole under another name first: a repository without its mark is nobody's and would be in the way
+    part = private_folder(path.parent / f".new-{project.owner_id}")
+    git(part, "init", "--quiet", "--bare", "--template=", f"--initial-branch={project.branch}", "--end-of-options", str(part))
+    write_whole(part / "rdev.json", json.dumps(mark(project, installation, of=of)).encode())
+    os.rename(part, path)
+
+
+def remove(path: Path, project: "Project") -> None:
+    """Remove a repository, and what was begun of one."""
+    remove_tree(path.parent / f".new-{project.owner_id}")
+    doomed = path.parent / f".old-{project.owner_id}"
+    if path.is_dir():
+        os.rename(path, doomed)  # from here on the name is free, whatever happens
+    remove_tree(doomed)
 
 
 def seed(path: Path, project: "Project", files: Mapping[str, tuple[bytes, bool]]) -> None:
@@ -112,6 +143,17 @@ def merge_base(path: Path, a: str, b: str) -> str:
     """Return the best common ancestor of two commits, empty if they have none."""
     code, out = git(path, "merge-base", "--end-of-options", a, b, ok=(0, 1))
     return out.decode().split("\n", 1)[0] if code == 0 else ""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder while the block runs; it goes with its holder, however that ends."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextmanager

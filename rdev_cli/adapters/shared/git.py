@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from rdev_cli.adapters.shared.trace import trace
 from rdev_cli.domain.errors import Failed, TimedOut, Unavailable
-from rdev_cli.domain.values import shown
+from rdev_cli.domain.values import Secret, shown
 from rdev_cli.ports.timing import HEAVY_WRITE, Stop
 
 _HARMLESS = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate")  # old histories are full of these
@@ -21,15 +21,28 @@ STRICT = "--strict=" + ",".join(f"{name}=ignore" for name in _HARMLESS)
 SAFE = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.symlinks=false", "-c", "core.askPass=",
     "-c", "credential.helper=", "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
-    "-c", "fetch.recurseSubmodules=false", "-c", "fetch.fsckObjects=true",
+    "-c", "push.recurseSubmodules=no", "-c", "push.gpgSign=false", "-c", "fetch.recurseSubmodules=false", "-c", "fetch.fsckObjects=true",
     *(word for name in _HARMLESS for word in ("-c", f"fetch.fsck.{name}=ignore")),
 )  # fmt: skip
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "HTTPS_PROXY", "no_proxy")
 
 
-def environment(home: Path, protocols: str) -> dict[str, str]:
-    """Return git's whole environment; `protocols` is what it may speak, joined by `:`, empty for none."""
+def environment(home: Path, protocols: str, header: Secret | None = None) -> dict[str, str]:
+    """Return git's whole environment; `protocols` is what it may speak, joined by `:`, empty for none.
+
+    `header` goes with each of its HTTP requests: no other place than its environment has it.
+    """
+    own: dict[str, str] = {}
+    if header is not None:
+        # to the address that was meant, and to none that it names instead
+        told = (("http.extraHeader", header.reveal()), ("http.followRedirects", "false"))
+        own = {"GIT_CONFIG_COUNT": str(len(told))}
+        for number, (key, value) in enumerate(told):
+            own |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        if "SSL_CERT_FILE" in os.environ:
+            own["GIT_SSL_CAINFO"] = os.environ["SSL_CERT_FILE"]  # as Python has it
     return {
+        **own,
         **{key: os.environ[key] for key in _KEPT if key in os.environ},
         "HOME": str(home),
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -50,6 +63,7 @@ def git(
     stdin: bytes | BinaryIO | None = None,
     stdout: BinaryIO | None = None,
     protocols: str = "",
+    header: Secret | None = None,
     ok: Sequence[int] = (0,),
     timeout: float = HEAVY_WRITE,
     stop: Stop | None = None,
@@ -70,7 +84,7 @@ def git(
                 stdin=subprocess.PIPE if isinstance(stdin, bytes) else source or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE,
                 stderr=errors,
-                env={**environment(repository.parent, protocols), **(more or {})},
+                env={**environment(repository.parent, protocols, header), **(more or {})},
                 start_new_session=True,  # a Ctrl-C is rdev's to answer
             )
         except FileNotFoundError as e:

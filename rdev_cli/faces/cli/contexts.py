@@ -164,6 +164,16 @@ def set_(
         list[str] | None,
         typer.Option("--allow-plugin", metavar="PROGRAM", help="A login program of the kubeconfig that may run; again for more."),
     ] = None,
+    forge: Annotated[str | None, typer.Option("--forge", metavar="KIND", help="Where repositories are: local or gitea.")] = None,
+    gitea_url: Annotated[
+        str | None, typer.Option("--gitea-url", metavar="URL", help="The Gitea; its token is the credential GITEA_TOKEN.")
+    ] = None,
+    gitea_owner: Annotated[
+        str | None, typer.Option("--gitea-owner", metavar="OWNER", help="The user or organization that has the repositories.")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="Where Gitea reaches rdev serve, to tell it of pushes.")
+    ] = None,
     isolation: Annotated[str | None, typer.Option("--isolation", metavar="KIND", help="bubblewrap or none.")] = None,
     shown: Annotated[
         list[str] | None, typer.Option("--show", metavar="DIR", help="A host folder that sandboxes see read-only; again for more.")
@@ -206,6 +216,7 @@ def set_(
         "isolation": isolation, "agent": agent, "vault": vault, "pool": None if pool is None else str(pool), "kubeconfig": kubeconfig, "kube_context": kube_context, "namespace": namespace,
         "image": image, "pull_policy": pull_policy, "egress": egress, "storage_class": storage_class, "cpu": cpu, "memory": memory,
         "root": None if root is None else str(root).lower(), "allow_weaker": None if allow_weaker is None else str(allow_weaker).lower(),
+        "forge": forge, "gitea_url": gitea_url, "gitea_owner": gitea_owner, "public_url": public_url,
         "exec_plugins": "\n".join(plugins) if plugins else None, "preview_domain": preview_domain,
     }  # fmt: skip
     values = {key: value for key, value in given.items() if value is not None}

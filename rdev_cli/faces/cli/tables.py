@@ -154,7 +154,8 @@ def _context(value: Context) -> Pairs:
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
         *(("" if at else "show", path) for at, path in enumerate(value.show)),
-        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), *agents,
+        *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), ("forge", value.forge),
+        *((key.replace("_", " "), text) for key, text in value.gitea.items()), *agents,
     ]  # fmt: skip
 
 
@@ -238,6 +239,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
     **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
     "Session": "session_tables",
+    **dict.fromkeys(("Worker", "Audit"), "pool_tables"),
 }
 
 

@@ -27,6 +27,7 @@ from rdev_cli.faces.http import (
     files,
     keys,
     operations,
+    pool,
     previews,
     projects,
     receipts,
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
 PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"}) | signing_in.PUBLIC
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
-    sessions.routes, previews.routes, checkouts.routes, checkins.routes, ci.routes, receipts.routes, upkeep.routes, stream.routes, keys.routes,
-    document.routes,
+    sessions.routes, previews.routes, checkouts.routes, upkeep.routes, checkins.routes, ci.routes, receipts.routes, stream.routes, keys.routes,
+    document.routes, pool.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {

@@ -93,7 +93,7 @@ class Visits:
         return self._labels[host]
 
     def _read(self, host: str) -> str | None:
-        if not re.sub(":[^:]*$", "", host).endswith(self._ends) or self._hosts.allow(host, ""):
+        if not re.sub(":[^:]*$", "", host).rstrip(".").endswith(self._ends) or self._hosts.allow(host, ""):
             return None
         match = _LABEL.fullmatch(host)
         good = match is not None and f".{match[2]}" in self._ends and int(match[3] or 1) <= 65535

@@ -1,0 +1,1 @@
+"""Gitea: repositories, accounts and pull requests through its API, commits through git."""
