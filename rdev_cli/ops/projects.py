@@ -84,10 +84,11 @@ class _Making:
             world.forge.seed(project, world.shelf.skeleton({"name": project.name, "description": project.description}))
 
     def steps(self) -> Sequence[Step]:
-        from rdev_cli.ops import workspaces
+        from rdev_cli.ops import hooks_in, workspaces
         from rdev_cli.ops.ensure import Step
 
         world, project = self.world, self.project
+        address = hooks_in.address(world)
         start = f"take history and branches from {project.source}" if project.source else "commit the skeleton"
 
         def nothing() -> None:
@@ -101,6 +102,11 @@ class _Making:
                 lambda: world.forge.delete_repository(project),
             ),
             Step("first commit", start, self.fill, nothing),
+            *(
+                [Step("hook", f"have the forge tell {address} of pushes", lambda: hooks_in.register(world, self.project), nothing)]
+                if address
+                else []
+            ),
             Step(
                 "pod", f"make the pod {project.pod}", lambda: world.cluster.ensure_pod(project), lambda: world.cluster.delete_pod(project)
             ),
