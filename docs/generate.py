@@ -206,6 +206,7 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--forge": f"|{'|'.join(FORGES)}",
     "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",

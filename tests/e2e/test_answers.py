@@ -65,6 +65,13 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("journal", "prune"): "pruning",
     ("operation", "list"): "operation-list",
     ("operation", "show"): "operation",
+    **{("session", verb): "session" for verb in ("start", "show", "end")},
+    ("session", "list"): "session-list",
+    **{("session", verb): "command-output" for verb in ("exec", "shell", "git")},
+    ("session", "claude"): "command",
+    ("session", "files"): "copied",
+    ("session", "attach"): "error",  # a terminal is a person's
+    ("session", "events"): "event-list",
     ("checkout", "start"): "checkout-folder",
     ("checkout", "list"): "checkout-list",
     ("checkout", "show"): "checkout",
