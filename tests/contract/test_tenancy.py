@@ -357,6 +357,7 @@ def test_pages_of_a_bound_caller_are_whole(whole: SqliteStore) -> None:
     assert [c.id for c in mine.commands(before="cmd_shop", limit=3)] == ["cmd_30", "cmd_20", "cmd_10"]
     assert [e.subject for e in mine.events(after=0, limit=6)] == ["shop", "cmd_shop", "cmd_00", "cmd_10", "cmd_20", "cmd_30"]
     assert [c.id for c in mine.find_commands("cmd_")] == ["cmd_00", "cmd_10"]
+    assert mine.events(after=0, session="ses_other") == []
     assert mine.commands(project="other") == mine.usage(project="other") == mine.events(after=0, subject="cmd_01") == []
 
 
