@@ -190,6 +190,7 @@ TRICKS: dict[str, Callable[[Any], object]] = {
     "a session of its own over another's record": lambda tx: tx.put(session("other", "ses_shop")),
     "another's session": lambda tx: tx.take("session:ses_shop", owner="own", seconds=60),
     "the work tree of another's session": lambda tx: tx.take("workspace:ses_shop", owner="own", seconds=60),
+    "the checks of another's session": lambda tx: tx.take("checks:ses_shop", owner="own", seconds=60),
     "an operation on another's session": lambda tx: tx.put_operation(replace(operation("other", "opn_new"), subject="session:ses_shop")),
     "a line about a session of another's": lambda tx: tx.append("session.ended", "ses_shop", {}),
     "a webhook of its own over another's record": lambda tx: tx.put_webhook(webhook("other", "other", id="whk_shop")),
