@@ -232,7 +232,9 @@ class Serving:
     ) -> None:  # fmt: skip
         self._spec, self._opened, self._stop = spec, opened, stop
         own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
-        hosts = Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], spec.allow_hosts)  # noqa: S104 -- no name of this server
+        public = world.settings.public_url().partition("://")[2].partition("/")[0].partition(":")[0]  # as the forge calls it
+        allowed = (*spec.allow_hosts, *([public] if public else []))
+        hosts = Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], allowed)  # noqa: S104 -- no name of this server
         proxies, only_proxies = Proxies(spec.trusted_proxies), spec.public and not spec.tls_cert
         guard = Middleware(
             Guard,
