@@ -26,6 +26,7 @@ OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "recei
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
+    "port": "a port is a number; whose it is, its session says",
     "context": "where a server works is no project's",
 }
 _KINDS = {
@@ -60,6 +61,7 @@ BODIES: dict[str, Any] = {
     "receipt.replay": {},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
+    "preview.open": {"port": 3000},
     "session.start": {"project": "{project}"},
     "command.run.session": {"argv": ["true"]},
     "command.run.session.shell": {"command": "true"},
