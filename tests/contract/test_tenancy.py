@@ -189,6 +189,7 @@ TRICKS: dict[str, Callable[[Any], object]] = {
     "a command of its own in another's project": lambda tx: tx.put_command(replace(command("other", "cmd_new"), project_id=SHOP.id)),
     "a session of its own over another's record": lambda tx: tx.put(session("other", "ses_shop")),
     "another's session": lambda tx: tx.take("session:ses_shop", owner="own", seconds=60),
+    "the check-in of another's session": lambda tx: tx.take("checkin:ses_shop", owner="own", seconds=60),
     "the work tree of another's session": lambda tx: tx.take("workspace:ses_shop", owner="own", seconds=60),
     "the checks of another's session": lambda tx: tx.take("checks:ses_shop", owner="own", seconds=60),
     "an operation on another's session": lambda tx: tx.put_operation(replace(operation("other", "opn_new"), subject="session:ses_shop")),
