@@ -21,7 +21,7 @@ import wire  # noqa: E402 -- beside this file
 from rdev_cli.domain import errors  # noqa: E402 -- of this checkout, installed or not
 from rdev_cli.faces.cli import completion, face, main  # noqa: E402
 from rdev_cli.ops.ledger import LEDGER, Scope  # noqa: E402
-from rdev_cli.wiring.rules import BUILT_IN, ISOLATION, VAULTS  # noqa: E402
+from rdev_cli.wiring.rules import BUILT_IN, FORGES, ISOLATION, VAULTS  # noqa: E402
 
 SCHEMAS = "rdev_cli/_data/schemas"
 MAN = "docs/man"
@@ -57,6 +57,9 @@ MEANINGS = {
     "FOREIGN_ORIGIN": "over HTTP: a page of another site asked",
     "MISDIRECTED": "over HTTP: the server was asked for by a name that it does not know; `--allow-host` gives it one",
     "NOT_ENCRYPTED": "a key could be read on its way to this server: it needs a certificate, or a proxy that ends TLS",
+    "NOT_LISTENING": "no program of the session listens at that port; one of another session or of the machine counts for nothing",
+    "NO_NETWORK": "a pod without network has no way in here, so nothing of it can be previewed",
+    "NO_POD": "the pod is gone, or is another's by now; nothing was connected to",
     "NOT_PLAIN": "over HTTP: a body came with a content-encoding",
     "NOT_READY": "over HTTP: the state or a provider cannot be used; `context.checks` names it",
     "NO_KEY": "a server that can be reached from elsewhere needs a key that opens it",
@@ -132,6 +135,23 @@ MEANINGS = {
     "NOT_KEPT": "the pod of a session stays, because what is in it could not be kept yet",
     "NOTHING_STAGED": "nothing is staged that could be committed",
     "NO_TERMINAL": "the terminal of a session takes no keys; attach again",
+    "BRANCH_EXISTS": "a branch of that name is there already, at another commit",
+    "BRANCH_MOVED": "a branch that was to be removed is not where it was seen; it stays",
+    "BRANCH_PROTECTED": "a branch that is not removed now: the repository's main one, or, at a Gitea, any while somebody has a checkout",
+    "HEAD_MOVED": "the branch got other commits than those that were looked at, so it was not merged",
+    "MERGE_CONFLICT": "both sides changed the files that `context.files` names; nothing is forced",
+    "MERGE_REFUSED": "the forge does not merge for a reason of its own, such as a rule that wants an approval",
+    "PULL_CLOSED": "the pull request was closed without a merge",
+    "PROTECTION_LOOSE": "a rule at the forge lets everybody write a branch who has a checkout; no checkout is given out",
+    "FORGE_ARCHIVED": "the repository is archived at the forge, where nothing can be written then",
+    "FORGE_DENIED": "the forge does not let rdev's account do this; `rdev context test` says what it may",
+    "FORGE_MOVED": "the repository was renamed or moved at the forge; it needs its old name",
+    "FORGE_NONSENSE": "what answers at the forge's address is no Gitea",
+    "FORGE_OWNER": "the forge has no such user or organization: `--gitea-owner`",
+    "FORGE_REFUSED": "the forge says no, in its own words",
+    "FORGE_TOKEN": "the forge's token is missing, or the forge does not know it: `rdev credential set GITEA_TOKEN`",
+    "FORGE_TROUBLE": "the forge failed, or did not come to an end in time",
+    "FORGE_UNREACHABLE": "the forge does not answer",
     "RESCUED": "the branch had moved on, so the commit went to the branch named in `context.branch`; nothing is lost",
     "SEVERAL": "several pods are meant; `context.pods` names them",
     "STATE_BUSY": "the database was locked for 30 seconds",
@@ -140,7 +160,7 @@ MEANINGS = {
     "STATE_UNWRITABLE": "the state cannot be written: a full disk, or missing rights",
     "STDOUT": "the answer could not be written to stdout; what was asked for is done",
     "TIMED_OUT": "the time limit passed",
-    "TOO_MANY": "a run would remove more than 10 things, or more than a fifth of all: nothing was removed; `--allow` and their number lets it",
+    "TOO_MANY": "a run would remove more than 10 things, or more than a fifth of all: nothing was removed; `--allow` and their number lets it; or a session has too many open ports",
     "TOOL_MISSING": "a program is not installed; the hint is the line that installs it",
     "UNAVAILABLE": "a provider, a tool or the machine did not answer",
     "UNDELIVERED": "the commit is in the pod and could not be brought to the repository; `rdev project sync` takes it there",
@@ -186,11 +206,13 @@ MEANINGS = {
 VALUES = {
     "--agent": f"|{'|'.join(BUILT_IN)}",
     "--context": "context",
+    "--forge": f"|{'|'.join(FORGES)}",
     "--scope": f"|{'|'.join(Scope)}",
     "--isolation": f"|{'|'.join(ISOLATION)}",
     "--log-format": "|text|json",
     "--subject": "project",
     "--vault": f"|{'|'.join(VAULTS)}",
+    "--forge": f"|{'|'.join(FORGES)}",
     "COMMAND": "command",
     "CONTEXT": "context",
     "CREDENTIAL": "credential",

@@ -178,6 +178,14 @@ class ProjectSynced(TypedDict):
     branch: str
 
 
+class BranchMoved(TypedDict):
+    """A branch of the repository is at another commit than the last time that the forge told of it; empty where it was or is not there."""
+
+    branch: str
+    before: str
+    commit: str
+
+
 class CredentialMoved(TypedDict):
     """Where a credential is kept, or was."""
 
@@ -540,6 +548,7 @@ EVENTS: dict[str, Any] = {
     "project.adopted": ProjectAdopted,
     "project.changed": ProjectChanged,
     "project.synced": ProjectSynced,
+    "branch.moved": BranchMoved,
     "credential.set": CredentialMoved,
     "credential.removed": CredentialMoved,
     "key.created": KeyMade,

@@ -11,6 +11,7 @@ from rdev_cli.domain.values import Secret
 VALUE_MAX = 1 << 16  # bytes
 FILE_MAX = 1 << 20  # bytes of a file with many
 GITEA_TOKEN = "GITEA_TOKEN"  # noqa: S105 -- the name of the forge's credential
+HOOK_SECRET = "GITEA_HOOK_SECRET"  # noqa: S105 -- the name of what the forge signs its messages with
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _LINE = re.compile(r"(?:export[ \t]+)?([A-Za-z0-9_.-]+)[ \t]*=[ \t]*(.*)")

@@ -12,7 +12,7 @@ from rdev_cli.domain.plan import Plan
 from rdev_cli.domain.project import Project, ProjectSpec, ProjectState, adopted_id
 from rdev_cli.domain.resource import POD, Owned
 from rdev_cli.domain.values import ProjectId, name, shown
-from rdev_cli.ops import workspaces
+from rdev_cli.ops import hooks_in, workspaces
 from rdev_cli.ops.ensure import Step, begin, carry, lease
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class _Adopting:
 
     def steps(self) -> Sequence[Step]:
         forge, project, pod = self.world.forge, self.project, self.pod
+        address = hooks_in.address(self.world)
 
         def nothing() -> None:
             """Undone together with the repository."""
@@ -103,6 +104,11 @@ class _Adopting:
             ),
             Step("marks", f"write this installation's marks on the pod {pod.name} and all that belongs to it", self.mark, self.give_back),
             Step("commits", "bring the commits of its work tree to the repository", self.fill, nothing),
+            *(
+                [Step("hook", f"have the forge tell {address} of pushes", lambda: hooks_in.register(self.world, project), nothing)]
+                if address
+                else []
+            ),
         ]
 
 

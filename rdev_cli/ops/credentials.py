@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rdev_cli.domain.credential import GITEA_TOKEN, Credential, credential_name, credential_value, parse_env
+from rdev_cli.domain.credential import GITEA_TOKEN, HOOK_SECRET, Credential, credential_name, credential_value, parse_env
 from rdev_cli.domain.errors import NotFound, Partial, RdevError, Unavailable
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import Secret
@@ -137,7 +137,9 @@ def _keep(world: World, values: Mapping[str, Secret]) -> Sequence[Credential]:
 
 def _used(world: World, credential: Credential) -> Credential:
     used = tuple(agent.name for agent in world.agents.all() if credential.name in agent.variables)
-    if credential.name == GITEA_TOKEN and any(context.current and context.forge == "gitea" for context in world.settings.contexts()):
+    if credential.name in (GITEA_TOKEN, HOOK_SECRET) and any(
+        context.current and context.forge == "gitea" for context in world.settings.contexts()
+    ):
         used = (*used, "the forge")
     return replace(credential, used_by=used)
 

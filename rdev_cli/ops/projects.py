@@ -84,10 +84,11 @@ class _Making:
             world.forge.seed(project, world.shelf.skeleton({"name": project.name, "description": project.description}))
 
     def steps(self) -> Sequence[Step]:
-        from rdev_cli.ops import workspaces
+        from rdev_cli.ops import hooks_in, workspaces
         from rdev_cli.ops.ensure import Step
 
         world, project = self.world, self.project
+        address = hooks_in.address(world)
         start = f"take history and branches from {project.source}" if project.source else "commit the skeleton"
 
         def nothing() -> None:
@@ -101,6 +102,11 @@ class _Making:
                 lambda: world.forge.delete_repository(project),
             ),
             Step("first commit", start, self.fill, nothing),
+            *(
+                [Step("hook", f"have the forge tell {address} of pushes", lambda: hooks_in.register(world, self.project), nothing)]
+                if address
+                else []
+            ),
             Step(
                 "pod", f"make the pod {project.pod}", lambda: world.cluster.ensure_pod(project), lambda: world.cluster.delete_pod(project)
             ),
@@ -326,7 +332,7 @@ def delete(world: World, project: str) -> Project:
 
 
 def _removing(world: World, project: Project) -> Sequence[Step]:
-    from rdev_cli.ops import commands, receipts, sweeping
+    from rdev_cli.ops import checkouts, commands, receipts, sweeping
     from rdev_cli.ops.ensure import Step
 
     def nothing() -> None:
@@ -334,6 +340,7 @@ def _removing(world: World, project: Project) -> Sequence[Step]:
 
     return [
         Step("sessions", f"end the sessions of {project.name}; nothing of them is kept", lambda: sweeping.end_all(world, project), nothing),
+        Step("checkouts", f"cancel the checkouts of {project.name}", lambda: checkouts.cancel_all(world, project), nothing),
         Step("keys", f"forget the keys that sign receipts of {project.name}", lambda: receipts.forget(world, project), nothing),
         Step("commands", f"end the commands of {project.name} and forget their output", lambda: commands.end_all(world, project), nothing),
         Step("pod", f"remove the pod {project.pod} with the work tree", lambda: world.cluster.delete_pod(project), nothing),

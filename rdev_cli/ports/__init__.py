@@ -61,6 +61,10 @@ class Settings(Protocol):
         """Return what the context says of an agent: `path args output variables env model tools`, those that are set."""
         ...
 
+    def public_url(self) -> str:
+        """Return where the forge reaches this context's server, empty if nobody said."""
+        ...
+
     def use(self, name: str) -> None:
         """Make a context the current one; NotFound if there is none of that name."""
         ...

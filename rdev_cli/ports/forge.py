@@ -40,6 +40,15 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A branch that went from one commit to another; empty where it was or is not there."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A file that a change touches; what is binary has no lines, what is gone no size."""
 
@@ -275,4 +284,12 @@ class Forge(Protocol):
 
     def drop_hook(self, project: Project, url: str) -> None:
         """Have it tell that no more."""
+        ...
+
+    def news(self, project: Project) -> Sequence[Moved]:
+        """Return how the branches moved since what was `told` last, as the forge has them now; nothing where a forge tells nobody."""
+        ...
+
+    def told(self, project: Project, moved: Sequence[Moved]) -> None:
+        """Remember what of it was told."""
         ...

@@ -151,6 +151,9 @@ class Config:
         """Return a setting that only a context on a Gitea has, empty where it is not set."""
         return str(self._get(key, "")[0])
 
+    def public_url(self) -> str:
+        return self.of_forge("public_url")
+
     def of_cluster(self, key: str) -> Any:
         """Return a setting that only a context on Kubernetes has; empty or False where it is not set."""
         return self._get(key, False if key in BOOLEANS else [] if key == "exec_plugins" else "")[0]

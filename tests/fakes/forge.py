@@ -16,7 +16,7 @@ from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.review import Pull
 from rdev_cli.domain.standing import Commit
 from rdev_cli.domain.values import Secret
-from rdev_cli.ports.forge import ONE_FILE, PATCH, Access, Admitted, Branch, Change, Changes, Delivery, Gate
+from rdev_cli.ports.forge import ONE_FILE, PATCH, Access, Admitted, Branch, Change, Changes, Delivery, Gate, Moved
 from rdev_cli.ports.timing import Stop
 from tests.fakes.trouble import Trouble
 
@@ -60,6 +60,7 @@ class Repository:
     comments: list[tuple[int, str]] = field(default_factory=list)
     holders: dict[str, Access] = field(default_factory=dict)  # by name less its time
     hooks: dict[str, str] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
 
 class MemoryForge:
@@ -358,10 +359,28 @@ class MemoryForge:
         return [Check(name="forge", verdict=Verdict.OK, found="a forge in memory")]
 
     def ensure_hook(self, project: Project, url: str, secret: Secret) -> None:
+        self.told(project, self.news(project))
         self._repository(project).hooks[url] = secret.reveal()
 
     def drop_hook(self, project: Project, url: str) -> None:
         self._repository(project).hooks.pop(url, None)
+
+    def news(self, project: Project) -> Sequence[Moved]:
+        with self.trouble.around("news"):
+            found = self._repository(project)
+            names = sorted({*found.branches, *found.told})
+            return [
+                Moved(name=name, old=found.told.get(name, ""), new=found.branches.get(name, ""))
+                for name in names
+                if found.told.get(name) != found.branches.get(name)
+            ]
+
+    def told(self, project: Project, moved: Sequence[Moved]) -> None:
+        known = self._repository(project).told
+        for one in moved:
+            known.pop(one.name, None)
+            if one.new:
+                known[one.name] = one.new
 
 
 def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

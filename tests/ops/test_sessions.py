@@ -10,7 +10,7 @@ from rdev_cli.domain.command import CommandState, ExecSpec
 from rdev_cli.domain.errors import Conflict, NotFound, Partial, Unavailable
 from rdev_cli.domain.project import ownership
 from rdev_cli.domain.session import Purpose, SessionSpec, SessionState
-from rdev_cli.ops import commands, keys, projects, sessions, terminals
+from rdev_cli.ops import commands, doctor, keys, projects, sessions, terminals
 from tests.fakes.cluster import Pod
 from tests.fakes.world import MemoryWorld
 
@@ -142,6 +142,16 @@ def test_a_start_under_an_id_that_is_there_is_met_again(world):
     sessions.end(world, session.id)
     with pytest.raises(Conflict, match="has ended"):
         sessions.start(world, SessionSpec(project="shop"), id=session.id)
+
+
+def test_the_doctor_says_what_to_type_about_a_start_that_was_cut_off(world):
+    _broken(world, "run:before", "delete_pod:before")
+    with pytest.raises(Partial):
+        sessions.start(world, SessionSpec(project="shop"))
+    _broken(world)
+    (session,) = sessions.list_(world).items
+    hints = [one.hint for one in doctor.check(world) if one.name.startswith("unfinished.")]
+    assert hints == [f"rdev session end {session.id} clears it; so does rdev gc, and rdev serve by itself"]
 
 
 # the end

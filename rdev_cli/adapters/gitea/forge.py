@@ -6,21 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rdev_cli.adapters.gitea import hooks
+from rdev_cli.adapters.gitea import hooks, proof
 from rdev_cli.adapters.gitea.calling import MOVED, Gitea, at
 from rdev_cli.adapters.gitea.holders import Holders
 from rdev_cli.adapters.gitea.pulls import Pulls
 from rdev_cli.adapters.shared import bare, contents, origins
 from rdev_cli.adapters.shared.files import private_folder
 from rdev_cli.adapters.shared.git import git
-from rdev_cli.domain.errors import Conflict, Denied, Failed, NotFound, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, Denied, Failed, NotFound, Unavailable
 from rdev_cli.domain.project import Project
-from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.values import Secret, shown
-from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
+from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate, Moved
 from rdev_cli.ports.timing import LONG_RUNNING, Stop
 
 if TYPE_CHECKING:
+    from rdev_cli.domain.report import Check
     from rdev_cli.domain.review import Pull
     from rdev_cli.domain.standing import Commit
 
@@ -421,27 +421,22 @@ class GiteaForge:
 
     # the forge itself
 
-    def checks(self) -> Sequence[Check]:
-        try:
-            version = str(self._api.call("GET", "/version", ok=(200,)).data["version"])
-            me = self._self()
-        except RdevError as e:
-            return [Check(name="forge", verdict=Verdict.FAILED, found=e.message, hint=e.hint)]
-        found = [
-            Check(name="forge", verdict=Verdict.OK, found=f"Gitea {shown(version)} at {self._api.host} knows rdev as {shown(me['login'])}")
-        ]
-        try:
-            self._nursery()
-            self._api.call("GET", "/user/repos", ok=(200,), query={"limit": "1"})
-            found.append(Check(name="forge.owner", verdict=Verdict.OK, found=f"repositories are made for {shown(self._of())}"))
-        except RdevError as e:
-            found.append(Check(name="forge.owner", verdict=Verdict.FAILED, found=e.message, hint=e.hint))
-        return [*found, self._holders.check()]
+    def checks(self) -> "Sequence[Check]":
+        return proof.checks(self._api, self._holders, owner=self._owner, nursery=self._nursery)
 
     def ensure_hook(self, project: Project, url: str, secret: Secret) -> None:
         self._there(project)
+        self.told(project, self.news(project))  # how it is now is news to nobody
         hooks.ensure(self._api, self._repo(project), url, secret)
 
     def drop_hook(self, project: Project, url: str) -> None:
         if self._found(project) is not None:
             hooks.drop(self._api, self._repo(project), url)
+
+    def news(self, project: Project) -> Sequence[Moved]:
+        self._there(project)
+        self._fetch(project)
+        return hooks.news(self._mirror(project))
+
+    def told(self, project: Project, moved: Sequence[Moved]) -> None:
+        hooks.told(self._mirror(project), moved)

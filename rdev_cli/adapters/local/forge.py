@@ -11,7 +11,7 @@ from rdev_cli.adapters.shared import bare, contents, origins
 from rdev_cli.domain.errors import Conflict, NotFound
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.values import Secret
-from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate
+from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate, Moved
 from rdev_cli.ports.timing import Stop
 
 if TYPE_CHECKING:
@@ -202,3 +202,9 @@ class LocalForge:
 
     def drop_hook(self, project: Project, url: str) -> None:
         """Nobody was told."""
+
+    def news(self, project: Project) -> Sequence[Moved]:  # noqa: ARG002 -- as the port has it
+        return ()
+
+    def told(self, project: Project, moved: Sequence[Moved]) -> None:
+        """Nothing was."""

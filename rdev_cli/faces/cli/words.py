@@ -445,6 +445,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'pool audit': (),
     'command list': (
         (('--project', '-p'), 'project', "Only this project's."),
+        (('--session',), 'session', "Only this session's: its id, or a unique beginning of it."),
         (('--running',), None, 'Only those that run.'),
         (('--before',), 'command', 'Only those older than this one.'),
         (('--limit',), '', 'At most so many.'),
@@ -630,6 +631,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         (('--root',), None, 'Commands run as root in their pod.'),
         (('--allow-weaker',), None, 'Work on a cluster that does not enforce network policies, too.'),
         (('--allow-plugin',), '', 'A login program of the kubeconfig that may run; again for more.'),
+        (('--forge',), '|local|gitea', 'Where repositories are: local or gitea.'),
+        (('--gitea-url',), '', 'The Gitea; its token is the credential GITEA_TOKEN.'),
+        (('--gitea-owner',), '', 'The user or organization that has the repositories.'),
+        (('--public-url',), '', 'Where Gitea reaches rdev serve, to tell it of pushes.'),
         (('--isolation',), '|bubblewrap|none', 'bubblewrap or none.'),
         (('--show',), 'dirs', 'A host folder that sandboxes see read-only; again for more.'),
         (('--agent',), '|claude|opencode|bundled', 'The agent that works where nobody says which.'),

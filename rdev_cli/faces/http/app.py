@@ -25,6 +25,7 @@ from rdev_cli.faces.http import (
     credentials,
     document,
     files,
+    hooks_in,
     keys,
     operations,
     pool,
@@ -44,8 +45,8 @@ from rdev_cli.faces.http.sittings import Sittings
 if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
-# what anybody may ask for: neither whether the server is up nor what it offers is a secret
-PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs"}) | signing_in.PUBLIC
+# what anybody may ask for: neither whether the server is up nor what it offers is a secret; and where the forge tells, by its signature
+PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs", hooks_in.PATH}) | signing_in.PUBLIC
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
     sessions.routes, previews.routes, checkouts.routes, upkeep.routes, checkins.routes, ci.routes, receipts.routes, stream.routes, keys.routes,
@@ -100,7 +101,7 @@ def create_app(services: "Services", door: Door, *, guards: Sequence[Middleware]
         middleware=[Middleware(Named, new_id=lambda: services.new_id("req")), *guards],
     )
     app.state.services, app.state.door, app.state.sittings = services, door, Sittings(services)
-    app.router.routes[:] = [route for routes in (*ROUTES, *more) for route in routes]
+    app.router.routes[:] = [route for routes in (*ROUTES, hooks_in.routes(), *more) for route in routes]
     for route in app.routes:
         if not isinstance(route, Guarded | Paged) and getattr(route, "path", "") not in PUBLIC:
             raise TypeError(f"{route} asks for no scope and is not public")
