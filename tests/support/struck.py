@@ -73,7 +73,7 @@ def main() -> int:
         around(cluster.LocalCluster, name)
     for name in ("ensure_repository", "seed", "take", "delete_repository"):
         around(forge.LocalForge, name)
-    for module in (forge, cluster):
+    for module in (bare, cluster):
         around(module, "remove_tree")
     if not LOOKING:
         return rdev(sys.argv[4:])
