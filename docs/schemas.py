@@ -36,6 +36,7 @@ from rdev_cli.domain.session import Purpose, Session
 from rdev_cli.domain.standing import ProjectFound, ProjectStatus, ProjectSync
 from rdev_cli.domain.usage import ProjectShown, Usage
 from rdev_cli.domain.webhook import Delivery, Webhook, WebhookSecret
+from rdev_cli.domain.worker import Audit, Worker
 from rdev_cli.ports.forge import Branch
 
 # What each schema is of, and how such a document is asked for.
@@ -52,13 +53,15 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
         CheckoutStarted,
         "a new checkout with its credential, the one time that it is told: POST /projects/{project}/checkouts",
     ),
+    "audit": (Audit, "a worker of the warm pool that was looked at"),
+    "audit-list": (Sequence[Audit], "rdev pool audit -o json"),
     "check": (Check, "one thing that the doctor looked at"),
-    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "check-list": (
         Sequence[Check],
         "rdev doctor -o json, rdev agent health -o json, rdev credential test -o json, rdev receipt verify -o json",
     ),
     "checked": (Checked, "what steps came to on a commit: rdev ci run -o json"),
+    "checkin": (Checkin, "what became of a check-in: rdev checkin -o json, rdev session checkin -o json"),
     "command": (Command, "a command and its outcome: rdev command show -o json, exec and claude with --no-wait"),
     "command-list": (Page[Command], "rdev command list -o json, rdev ps -o json"),
     "command-output": (CommandOutput, "a command with what it printed: rdev exec -o json, rdev command output -o json"),
@@ -112,6 +115,8 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
     "webhook-secret": (WebhookSecret, "a webhook with its secret: rdev webhook add -o json, rdev webhook rotate -o json"),
     "session": (Session, "a session: rdev session show -o json, rdev session start -o json, rdev session end -o json"),
     "session-list": (Page[Session], "rdev session list -o json"),
+    "worker": (Worker, "a pod of the warm pool, and who has it"),
+    "worker-list": (Sequence[Worker], "rdev pool list -o json, rdev pool fill -o json, rdev pool drain -o json"),
     "serving": (Served, "rdev serve -o json"),
     "version": (Version, "rdev version -o json"),
 }
@@ -505,6 +510,36 @@ class WebhookTried(WebhookNamed):
     error: str
 
 
+class WorkerMade(TypedDict):
+    """A pod is kept warm; not `reused`: it serves one session and no second."""
+
+    project: str
+    pod: str
+    image: str
+    reused: bool
+
+
+class WorkerMoved(TypedDict):
+    """A session has a worker, or has one that goes when it is given back."""
+
+    project: str
+    session: str
+    pod: str
+
+
+class WorkerGivenBack(WorkerMoved):
+    """A worker was scrubbed after a session, so much was removed, and this was proved."""
+
+    removed: int
+    proved: list[str]
+
+
+class WorkerDestroyed(WorkerMoved):
+    """A worker is gone, and why."""
+
+    reason: str
+
+
 SETTLED = (CommandState.COMPLETED, CommandState.FAILED, CommandState.CANCELLED, CommandState.LOST)
 EVENTS: dict[str, Any] = {
     "project.requested": ProjectRequested,
@@ -560,6 +595,11 @@ EVENTS: dict[str, Any] = {
     "checkin.ended": CheckinEnded,
     "journal.pruned": JournalPruned,
     "gc.collected": GarbageCollected,
+    "worker.made": WorkerMade,
+    "worker.claimed": WorkerMoved,
+    "worker.draining": WorkerMoved,
+    "worker.given_back": WorkerGivenBack,
+    "worker.destroyed": WorkerDestroyed,
     "webhook.added": WebhookAdded,
     "webhook.removed": WebhookRemoved,
     "webhook.rotated": WebhookRotated,

@@ -64,11 +64,10 @@ class GitCopies:
                 return self._again(top, mark)
             with suppress(FileExistsError):
                 os.mkdir(top / ".git", 0o700)
-            if (top / ".git").is_symlink() or set(os.listdir(top / ".git")) - {".rdev.json.part"}:
+            if (top / ".git").is_symlink() or [name for name in os.listdir(top / ".git") if not _part(name)]:
                 return self._again(top, mark)
             # the mark comes whole and once: of two that claim a folder one wins
-            part = top / ".git" / ".rdev.json.part"
-            part.unlink(missing_ok=True)
+            part = top / ".git" / f".{mark.checkout}.part"
             write_whole(part, json.dumps(asdict(mark)).encode())
             os.link(part, top / ".git" / _MARK)
             part.unlink()
@@ -98,6 +97,8 @@ class GitCopies:
         protocol = _protocol(mark.url)
         if not _SHA.fullmatch(base):
             raise Invalid("that is no commit", hint="rdev branch list PROJECT shows them", field="base")
+        for name in filter(_part, os.listdir(top / ".git")):
+            (top / ".git" / name).unlink()
         git(top, "init", "--quiet", "--template=", f"--initial-branch={mark.branch}", "--end-of-options", str(top))
         self._configure(top, mark, helper)
         more = _once(account, token) if protocol != "file" else {}
@@ -291,6 +292,11 @@ class GitCopies:
         for section in (f"credential.{mark.url}", "push"):
             git(top, "config", "--local", "--remove-section", section, ok=range(256))
         (top / ".git" / _MARK).unlink(missing_ok=True)
+
+
+def _part(name: str) -> bool:
+    """Say whether a name is that of a file which rdev was cut off in writing."""
+    return name.startswith(".") and name.endswith(".part")
 
 
 def _mark(top: Path) -> Mark | None:

@@ -1,5 +1,6 @@
 """What stands in a place in rdev's name, and what of it nobody needs any more."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ STUCK = 600  # seconds after which a removal that does not end is told
 POD = "Pod"  # the kind of what projects are discovered by
 TRIAL = "probe"  # the role of what rdev makes for a trial of its own, under such names, and no record is ever about
 _TRIALS = "rdev-probe-"
+_LENT = re.compile("rdev-pool-[0-9a-z]{8}")  # a session's pod may have been a worker of the pool, and keeps that name
 # what Kubernetes itself puts on a claim, and takes away when no pod uses it any more
 _OWN_FINALIZERS = frozenset({"kubernetes.io/pvc-protection"})
 
@@ -37,6 +39,11 @@ class Owned:
     finalizers: tuple[str, ...] = ()
     role: str = "project"
     keeper: str = ""  # what else made it and looks after it: a Deployment, Helm; empty: nothing
+
+    @property
+    def noun(self) -> str:
+        """What its record is: a project, or a session or a worker of the pool, which nobody takes over."""
+        return {"ses": "session", "wrk": "worker"}.get(self.project_id.partition("_")[0], "project")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +165,8 @@ def _kept(thing: Owned, known: Known, *, stranger: bool) -> tuple[OrphanState, s
     elif stranger and (known.here or thing.role == TRIAL):
         reason = "none of this context's projects is here: this is another cluster, or another's state"
     elif thing.role != TRIAL and thing.project_id not in known.departed:
-        reason = f"this installation remembers no such project; rdev project adopt {thing.project} takes it over"
+        more = f"; rdev project adopt {thing.project} takes it over" if thing.noun == "project" else ""
+        reason = f"this installation remembers no such {thing.noun}{more}"
     else:
         return None
     return OrphanState.KEPT, reason
@@ -167,13 +175,14 @@ def _kept(thing: Owned, known: Known, *, stranger: bool) -> tuple[OrphanState, s
 def _named(thing: Owned) -> bool:
     if thing.role == TRIAL:
         return not thing.project_id and thing.name.startswith(_TRIALS)
-    return bool(thing.project and thing.project_id) and thing.name == pod_name(thing.project, thing.project_id)
+    lent = thing.noun == "session" and bool(_LENT.fullmatch(thing.name))
+    return bool(thing.project and thing.project_id) and (lent or thing.name == pod_name(thing.project, thing.project_id))
 
 
 def _timed(thing: Owned, mark: Mark | None, at: datetime, *, window: float, now: datetime) -> tuple[OrphanState, str]:
     if thing.deleting_since is not None:
         return OrphanState.WAITING, "it is going away"
-    what = "left by a trial of rdev's own" if thing.role == TRIAL else "without its project"
+    what = "left by a trial of rdev's own" if thing.role == TRIAL else f"without its {thing.noun}"
     if mark is None:
         return OrphanState.WAITING, f"seen {what} for the first time"
     # whichever clock jumps, the other does not

@@ -46,7 +46,7 @@ class Evidence:
     @property
     def line(self) -> str:
         """All of it in one line."""
-        return f"clean: {', '.join(self.facts)}" if self.clean else f"doubted: {'; '.join(self.doubts)}"
+        return f"clean: {', '.join(self.facts)}" if self.clean else "; ".join(self.doubts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

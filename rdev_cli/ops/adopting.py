@@ -121,7 +121,7 @@ def _meant(world: World, text: str) -> tuple[Owned, str]:
     if not _POD_NAME.fullmatch(text):
         name(text, "project name")
     mine = world.cluster.owned()
-    pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]
+    pods = [pod for pod in (*mine.items, *world.cluster.others()) if pod.kind == POD and pod.noun == "project"]
     fit = [pod for pod in pods if text in (pod.project, pod.name)]
     for pod in fit:
         begun = _begun(world, pod.project)

@@ -154,7 +154,8 @@ class _Checkin:
             return self._there_already(head)
         self._gate(head)
         if world.forge.tree(source.project, head) == world.forge.tree(source.project, self.base):
-            return self._answer(head)  # commits that change nothing
+            # commits that change nothing, or nothing any more
+            return self._answer(head, world.forge.find_pull(source.project, source.branch, source.target))
         self._step("pull request")
         pull = self._open(head)
         self._step("review")
@@ -363,14 +364,18 @@ class _Checkin:
         world.forge.comment(source.project, pull.number, _summary(receipt))
         return receipt
 
-    def _merge(self, head: str, pull: Pull, receipt: Receipt) -> Pull:
+    def _merge(self, head: str, pull: Pull, receipt: Receipt | None) -> Pull:
         world, source = self.world, self.source
-        message = f"Merge {source.branch} into {source.target}\n\n{pull.title}\n\nRdev-Receipt: {receipt.id}\n"
+        proof = f"\n\nRdev-Receipt: {receipt.id}" if receipt else ""
+        message = f"Merge {source.branch} into {source.target}\n\n{pull.title}{proof}\n"
         try:
             merged = world.forge.merge(source.project, pull, sha=head, message=message)
         except Conflict as e:
             raise Conflict(
-                e.message, hint=self._way_out(e), code=e.code, **{**e.context, "pull": pull.number, "receipt": receipt.id}
+                e.message,
+                hint=self._way_out(e),
+                code=e.code,
+                **{**e.context, "pull": pull.number, "receipt": receipt.id if receipt else ""},
             ) from e
         self._note("merged", pull=pull.number, commit=head, merged=merged.merged, target=source.target)
         self.tell(f"merged into {source.target}")
@@ -397,6 +402,8 @@ class _Checkin:
             return self._answer(head)
         opened = self._opened(head)
         receipt = self._passed_before(head)
+        if opened is not None and opened.state == "open":  # whoever merged it was cut off before the pull request knew
+            opened = self._merge(head, opened, receipt)
         return self._finish(head, opened, receipt)
 
     def _passed_before(self, head: str) -> Receipt | None:

@@ -227,19 +227,15 @@ def finish(world: World, checkout: Checkout, state: CheckoutState) -> bool:
 
     One that has ended stays as it ended, and what is owed for it is tried again. The caller holds its lease, or does not care who else ends it.
     """
-    now = world.clock.now()
+    now, left = world.clock.now(), debts.owed(world, reason=checkout.id)
     with world.store.transaction() as tx:
         found = tx.find(Checkout, checkout.id)
         if found is not None and found.state is CheckoutState.ACTIVE:
             tx.put(replace(found, state=state, ended_at=now))
             tx.append(f"checkout.{state.value}", found.id, {"project": found.project, "branch": found.branch})
-    left = debts.owed(world, reason=checkout.id)
-    if any(debt.due_at > now for debt in left):
-        with world.store.transaction() as tx:
-            for debt in left:
-                if tx.find(Debt, debt.id) is not None:
-                    tx.put(replace(debt, due_at=min(debt.due_at, now), next_at=now))
-        left = debts.owed(world, reason=checkout.id)
+        for debt in left:  # in the same transaction: whatever cuts this off, it is due
+            if debt.due_at > now and tx.find(Debt, debt.id) is not None:
+                tx.put(replace(debt, due_at=now, next_at=now))
     return not [debt for debt in left if debts.pay(world, debt)]
 
 
@@ -350,7 +346,7 @@ def commit(world: World, checkout: Checkout, folder: str, message: str) -> str:
     if copy.dirty:
         named = ", ".join(shown(name) for name in copy.dirty[:5]) + (", …" if len(copy.dirty) > 5 else "")
         raise Conflict(
-            f"nothing is staged, and {len(copy.dirty)} files are changed: {named}",
+            f"nothing is staged, and {len(copy.dirty)} file{'s are' if len(copy.dirty) != 1 else ' is'} changed: {named}",
             hint="add what belongs to it (git add FILE, git add -A), or put it away (git stash -u)",
             code="WORKTREE_DIRTY",
             files=copy.dirty[:_SHOWN],

@@ -62,12 +62,17 @@ def declared(world: World, project: Project, commit: str) -> Sequence[Step]:
     return () if found is None else declared_in(world.foreign_yaml(found, where), where)
 
 
+def sha(text: str) -> str:
+    """Return text if it is the whole id of a commit, else raise Invalid."""
+    if not _HEX.fullmatch(text):
+        raise Invalid(f"'{shown(text)}' is no commit", hint="give its whole SHA: rdev git PROJECT -- log", field="commit")
+    return text
+
+
 def at(world: World, project: Project, *, branch: str = "", commit: str = "") -> str:
     """Return the commit that is meant: the one given if the repository has it, else the newest of a branch (the project's by default)."""
     if commit:
-        if not _HEX.fullmatch(commit):
-            raise Invalid(f"'{shown(commit)}' is no commit", hint="give its whole SHA: rdev git PROJECT -- log", field="commit")
-        if world.forge.commit(project, commit) is None:
+        if world.forge.commit(project, sha(commit)) is None:
             raise NotFound(
                 f"the repository of {project.name} has no commit {commit[:10]}",
                 hint=f"rdev project sync {project.name} brings the work tree's commits there",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rdev_cli.domain.errors import NotFound
+from rdev_cli.domain.errors import Conflict
 from rdev_cli.domain.values import branch as branch_rule
 from rdev_cli.domain.woodpecker import FILES, pipeline
 from rdev_cli.ops import checks, known
@@ -45,6 +45,8 @@ def planned(world: World, project: str, *, branch: str = "", commit: str = "") -
     """Return what `run` would run, and on which commit; it raises what `run` would refuse."""
     if branch:
         branch_rule(branch)
+    if commit:
+        checks.sha(commit)
     found = known.project(world, project)
     on = branch or found.branch
     sha = checks.at(world, found, branch=branch, commit=commit)
@@ -55,7 +57,7 @@ def planned(world: World, project: str, *, branch: str = "", commit: str = "") -
             plan = pipeline(world.foreign_yaml(text, where), where, branch=on, here=world.cluster.here)
             own = (("CI_REPO_NAME", found.name), ("CI_COMMIT_SHA", sha), ("CI_COMMIT_BRANCH", on), ("CI_PIPELINE_EVENT", "manual"))
             return found, sha, replace(plan, steps=tuple(replace(step, environment=(*own, *step.environment)) for step in plan.steps))
-    raise NotFound(
+    raise Conflict(
         f"there is no {FILES[0]} at {sha[:10]} of {found.name}",
         hint=f"commit one, or name another branch: rdev ci run {found.name} --branch NAME",
         code="NO_PIPELINE",

@@ -33,12 +33,15 @@ def check(world: World) -> Sequence[Check]:
     for left in unfinished:
         noun, _, verb = left.kind.partition(".")
         name = left.subject.partition(":")[2]
+        hint = f"rdev {noun} {verb} {name} goes on, rdev {noun} delete {name} clears it"
+        if noun == "session":  # whoever starts one again starts another
+            hint = f"rdev session end {name} {'clears it' if verb == 'start' else 'goes on'}; so does rdev gc, and rdev serve by itself"
         found.append(
             Check(
                 name=f"unfinished.{left.id}",
                 verdict=Verdict.WARNING,
                 found=f"{left.kind} {name} was cut off at {left.steps[-1][0] if left.steps else 'its beginning'}",
-                hint=f"rdev {noun} {verb} {name} goes on, rdev {noun} delete {name} clears it",
+                hint=hint,
             )
         )
     return found

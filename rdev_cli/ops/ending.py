@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
-from rdev_cli.domain.operation import OperationState
+from rdev_cli.domain.operation import OperationState, StepState
 from rdev_cli.domain.session import Purpose, Session, SessionState, own_branch
 from rdev_cli.domain.session import place as placed
-from rdev_cli.ops import commands, keeping, known
+from rdev_cli.domain.worker import Worker
+from rdev_cli.ops import commands, keeping, known, pool, previews
 from rdev_cli.ops.ensure import Step, begin, clear
 
 if TYPE_CHECKING:
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from rdev_cli.ports import World
     from rdev_cli.ports.store import Writing
 
-_KIND = "session.end"
+_KIND, _KEPT, _LAST = "session.end", "kept", 99
 _FINISH = "rdev session end {0} goes on; with --discard what cannot be kept is given up"
 
 
 def free(world: World, place: Project) -> None:
     """Give a session's pod back, or remove it; nothing happens where there is none."""
-    world.cluster.delete_pod(place)
+    lent = world.house.store.some(Worker, of={"session": place.session_id}, limit=1)  # it may have it without its record saying so yet
+    if lent and pool.give_back(world, replace(place, pod=lent[0].pod), lent[0].id).clean:
+        return
+    world.cluster.delete_pod(place)  # also what was made anew under a worker's name
 
 
 def forget(tx: Writing, session: Session) -> None:
@@ -46,6 +50,7 @@ class Ending:
         self.kept = False  # nothing in the pod is needed any more
         self.gone = False
         self.opened = False  # somebody may have worked in it
+        self.note = ""  # the operation, in which it is noted that all is kept: what is half removed must not be looked at again
 
     def carried(self, held: Lease) -> Session:
         """End it; Partial if something stays, and the same again goes on."""
@@ -56,6 +61,8 @@ class Ending:
         if intent is None:
             intent = begin(world, _KIND, f"session:{session.id}", {"project": session.project, "was": session.state.value})
         self.opened = intent.spec["was"] == SessionState.READY.value
+        self.kept = (_KEPT, StepState.DONE) in intent.steps
+        self.note = intent.id
         with world.store.transaction() as tx:
             self.session = replace(session, state=SessionState.ENDING, reason=self.reason)
             tx.put(self.session)
@@ -86,6 +93,7 @@ class Ending:
             """An end is not undone."""
 
         return [
+            Step("previews", "close its previews", lambda: previews.close_all(self.world, self.session), nothing),
             Step("commands", "end its commands", self._commands, nothing),
             Step("work", "keep what was not checked in", self._keep, nothing),
             Step("pod", f"give the pod {self.session.pod} back, or remove it", self._pod, nothing),
@@ -96,6 +104,8 @@ class Ending:
         commands.end_all(self.world, placed(self.project, self.session))
 
     def _keep(self) -> None:
+        if self.kept:
+            return
         world, place = self.world, placed(self.project, self.session)
         if self.opened and not self.discard and self.session.purpose is Purpose.WORK:
             if not world.cluster.pod_present(place) and world.cluster.pod_kept(place):
@@ -104,6 +114,8 @@ class Ending:
                 self._rescued(keeping.keep(world, place, at=self.session.created_at, known=self.session.base))
             elif not self.session.rescue:
                 self.gone = True
+        with world.store.transaction() as tx:
+            tx.put_step(self.note, _LAST, _KEPT, StepState.DONE)
         self.kept = True
 
     def _rescued(self, branch: str) -> None:

@@ -19,7 +19,7 @@ from rdev_cli.domain.job import Job, JobState, Work
 from rdev_cli.domain.page import Page
 from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.domain.session import Session, SessionSpec
-from rdev_cli.ops import agents, checkins, ci, commands, contexts, gc, keys, known, projects, receipts, sessions, settling
+from rdev_cli.ops import agents, checkins, ci, commands, contexts, gc, keys, known, pool, projects, receipts, sessions, settling
 from rdev_cli.ops.ledger import Scope, operation
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ _WAYS: Mapping[str, _Way] = {
         do=lambda w, r: receipts.replay(w, r["receipt"], limit_seconds=r["timeout_seconds"]),
     ),
     "gc.collect": _Way(project=lambda *_: "", do=_collect),
+    "pool.fill": _Way(project=lambda w, r: pool.asked(w, r.get("size", 0)), do=lambda w, r: pool.fill(w, r.get("size", 0))),
+    "pool.drain": _Way(project=lambda *_: "", do=lambda w, _: pool.drain(w)),
     "context.test": _Way(project=lambda *_: "", do=lambda w, _: contexts.prove(w)),
 }
 _COMMANDS = ("command.run", "agent.run")

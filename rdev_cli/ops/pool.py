@@ -139,10 +139,7 @@ def fill(world: World, size: int = 0) -> Sequence[Worker]:
 
     What was found dead, restarted or of another image is replaced. A server does the same by the clock, and takes away what is too much.
     """
-    house = world.house
-    wanted = sized(size) if size else house.settings.pool_size()
-    if wanted is None:
-        raise Invalid("nobody says how many", hint="rdev pool fill 3; or for good: rdev context set NAME --pool 3", field="size")
+    house, wanted = world.house, _wanted(world, size)
     with lease(world, "pool"):
         house.pool.ready()
         _tidy(house)
@@ -202,11 +199,19 @@ def audit(world: World) -> Sequence[Audit]:
     return found
 
 
-def sized(size: int) -> int:
-    """Return a number of workers if so many may be kept, else raise Invalid."""
+def asked(world: World, size: int) -> str:
+    """Check what a fill is asked for, and return the project that it is about: none."""
+    _wanted(world, size)
+    return ""
+
+
+def _wanted(world: World, size: int) -> int:
     if not 0 <= size <= MOST:
         raise Invalid(f"a pool of {size} is not possible", hint=f"0 to {MOST} workers", field="size")
-    return size
+    wanted = size or world.house.settings.pool_size()
+    if wanted is None:
+        raise Invalid("nobody says how many", hint="rdev pool fill 3; or for good: rdev context set NAME --pool 3", field="size")
+    return wanted
 
 
 # what the server does by the clock

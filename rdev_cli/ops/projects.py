@@ -170,7 +170,7 @@ def found(world: World) -> Sequence[ProjectFound]:
     from rdev_cli.domain.standing import ProjectFound
 
     mine = world.cluster.owned()
-    pods = [*(thing for thing in mine.items if thing.kind == POD), *world.cluster.others()]
+    pods = [pod for pod in (*mine.items, *world.cluster.others()) if pod.kind == POD and pod.noun == "project"]
     recorded, here = world.store.known().recorded, world.store.projects()  # behind the pods: what is made meanwhile has its record first
     listed = [
         ProjectFound(

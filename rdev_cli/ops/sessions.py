@@ -10,7 +10,7 @@ from rdev_cli.domain.page import Page
 from rdev_cli.domain.session import LIVE, Purpose, Session, SessionSpec, SessionState, own_branch, session_pod
 from rdev_cli.domain.session import place as placed
 from rdev_cli.domain.values import ProjectId, SessionId
-from rdev_cli.ops import known, sweeping, workspaces
+from rdev_cli.ops import known, pool, sweeping, workspaces
 from rdev_cli.ops.ending import Ending, forget, free
 from rdev_cli.ops.ensure import Step, begin, carry, lease
 from rdev_cli.ops.keeping import commit_staged, tree
@@ -139,7 +139,14 @@ class _Starting:
             self.world.forge.delete_branch(self.project, self.session.branch, self.session.base)
 
     def pod(self) -> None:
-        self.world.cluster.ensure_pod(self.place)
+        lent, session = pool.claim(self.world, self.project, self.session.id), self.session
+        worker, pod = (lent.id, lent.pod) if lent is not None else ("", session_pod(session.project, session.id))
+        if (session.worker, session.pod) != (worker, pod):
+            self.session = replace(session, worker=worker, pod=pod)
+            with self.world.store.transaction() as tx:
+                tx.put(self.session)
+        if lent is None:
+            self.world.cluster.ensure_pod(self.place)
 
     def no_pod(self) -> None:
         free(self.world, self.place)

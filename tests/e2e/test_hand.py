@@ -70,10 +70,17 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("key", "create"): ("key", "create", "--name", "ci", "--scope", "projects:read"),
     ("key", "list"): ("key", "list"),
     ("cp",): ("cp", "shop:README.md", "."),
+    ("receipt", "list"): ("receipt", "list", "shop"),
     ("ps",): ("ps",),
     ("logs",): ("logs", "shop"),
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
+    ("checkout", "list"): ("checkout", "list"),
+    ("branch", "list"): ("branch", "list", "shop"),
+    ("pool", "list"): ("pool", "list"),
+    ("pool", "fill"): ("pool", "fill", "1"),
+    ("pool", "audit"): ("pool", "audit"),
+    ("pool", "drain"): ("pool", "drain", "--yes"),
     ("webhook", "list"): ("webhook", "list"),
     ("webhook", "deliveries"): ("webhook", "deliveries"),
     ("context", "list"): ("context", "list"),
@@ -100,7 +107,11 @@ RAW = {
     ("logs",),
 }  # a person gets the command's own bytes
 LISTS = {
+    ("checkout", "list"),
+    ("branch", "list"),
+    *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
+    ("receipt", "list"),
     ("agent", "list"),
     ("agent", "health"),
     ("agent", "usage"),
@@ -125,12 +136,15 @@ LISTS = {
 UNTRIED = {
     ("serve",),  # it answers when it listens, and stays: tests/e2e/test_serve.py
     ("agent", "run"),
+    ("ci", "run"),  # a pipeline, and receipts: tests/e2e/test_ci.py
+    *(("receipt", verb) for verb in ("show", "verify", "replay")),
     ("operation", "show"),  # a server: tests/http/test_once.py
     ("context", "remove"),
     ("project", "adopt"),
     ("claude",),
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
+    *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
     *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
 }
@@ -159,8 +173,9 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 # lists that have nothing in them here
 EMPTY = {
+    *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"),
+    ("key", "list"), ("checkout", "list"), ("receipt", "list"),
 }  # fmt: skip
 
 

@@ -70,6 +70,12 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "CIDR": (2,),
     "DURATION|never": (2,),
     "OPERATION": (2,),
+    "CHECKOUT": (2,),
+    "BRANCH": (2, 3),
+    "DIR": (2, 3),
+    "SHA": (2, 3),  # 3: there is no such project here
+    "RECEIPT": (2,),
+    "RECEIPT|FILE": (2, 3),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -131,7 +137,10 @@ GIVEN = {
     "webhook": "whk_00000000000000000000",
     "delivery": "dlv_00000000000000000000",
     "operation": "opn_00000000000000000000",
+    "receipt": "rcp_00000000000000000000",
     "key": "key_00000000000000000000",
+    "checkout": "chk_00000000000000000000",
+    "branch": "main",
     "name": "local",
     "prompt": "do it",
     "line": "touch P",

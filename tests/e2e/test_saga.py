@@ -1,7 +1,6 @@
 """Multi-step operations: killed after every step, stopped after every step, raced against themselves (T-SAGA-1 to 4)."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,18 +13,9 @@ import pytest
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.report import Verdict
 from rdev_cli.wiring.services import Services
+from tests.support.striking import STRUCK, look, putting_back, strike
 
 pytestmark = pytest.mark.state
-
-STRUCK = Path(__file__).parents[1] / "support" / "struck.py"
-
-
-def _strike(home: Mapping[str, str], tmp_path: Path, step: int, how: str, *words: str) -> int:
-    """Run rdev and strike it at that step; return its exit code, negative for a signal."""
-    argv = [sys.executable, str(STRUCK), str(step), how, "--", *words]
-    done = subprocess.run(argv, env=dict(home), cwd=tmp_path, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done.returncode
 
 
 def _local(home: Mapping[str, str]) -> Path:
@@ -68,27 +58,7 @@ def _git(folder: Path, *argv: str) -> str:
 @pytest.fixture
 def again(home: Mapping[str, str], tmp_path: Path) -> Callable[[], None]:
     """Put the home back as it is now, at each call."""
-    user, kept = Path(home["HOME"]), tmp_path / "kept"
-
-    def back() -> None:
-        if kept.exists():
-            shutil.rmtree(user)
-            shutil.copytree(kept, user, symlinks=True)
-        else:
-            shutil.copytree(user, kept, symlinks=True)
-
-    return back
-
-
-def _look(home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str) -> tuple[int, list[int]]:
-    """Return how many steps there are in a command, and those before which something changed in the home."""
-    back()
-    report = tmp_path / "steps.json"
-    argv = [sys.executable, str(STRUCK), "look", str(report), "--", *words]
-    subprocess.run(argv, env=dict(home), cwd=tmp_path, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
-    back()
-    found = json.loads(report.read_text())
-    return found["all"], found["differ"]
+    return putting_back(Path(home["HOME"]), tmp_path / "kept")
 
 
 # the steps are shared out, so that both cores work on them
@@ -99,24 +69,24 @@ DELETE = ("project", "delete", "shop", "--yes")
 
 @PARTS
 def test_t_saga_1_and_3_create_killed_after_any_step_completes_when_typed_again(part, home, rdev, tmp_path, again):
-    last, steps = _look(home, tmp_path, again, *CREATE)
+    last, steps = look(home, tmp_path, again, *CREATE)
     assert len(steps) > 25
     for step in steps[part::3]:
         again()
-        assert _strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
+        assert strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
         completed = rdev(*CREATE)
         assert completed.returncode == 0, (step, completed.stderr.decode())
         _whole(home)
     again()
-    assert _strike(home, tmp_path, last + 1, "SIGKILL", *CREATE) == 0  # these were all
+    assert strike(home, tmp_path, last + 1, "SIGKILL", *CREATE) == 0  # these were all
 
 
 @PARTS
 def test_t_saga_1_create_killed_after_any_step_is_cleared_by_delete(part, home, rdev, tmp_path, again):
-    _, steps = _look(home, tmp_path, again, *CREATE)
+    _, steps = look(home, tmp_path, again, *CREATE)
     for step in steps[part::3]:
         again()
-        assert _strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
+        assert strike(home, tmp_path, step, "SIGKILL", *CREATE) == -signal.SIGKILL, step
         gone = rdev(*DELETE)
         assert gone.returncode in (0, 3), (step, gone.stderr.decode())  # 3: killed before there was anything
         assert (_left(home), _sound(home)) == ([], []), step
@@ -125,25 +95,25 @@ def test_t_saga_1_create_killed_after_any_step_is_cleared_by_delete(part, home, 
 @PARTS
 def test_t_saga_1_delete_killed_after_any_step_ends_with_nothing_left(part, home, rdev, tmp_path, again, project):
     assert rdev("exec", project, "--", "true").returncode == 0
-    last, steps = _look(home, tmp_path, again, *DELETE)
+    last, steps = look(home, tmp_path, again, *DELETE)
     assert len(steps) > 25
     for step in steps[part::3]:
         again()
-        assert _strike(home, tmp_path, step, "SIGKILL", *DELETE) == -signal.SIGKILL, step
+        assert strike(home, tmp_path, step, "SIGKILL", *DELETE) == -signal.SIGKILL, step
         gone = rdev(*DELETE)
         assert gone.returncode in (0, 3), (step, gone.stderr.decode())
         assert (_left(home), _sound(home)) == ([], []), step
     again()
-    assert _strike(home, tmp_path, last + 1, "SIGKILL", *DELETE) == 0
+    assert strike(home, tmp_path, last + 1, "SIGKILL", *DELETE) == 0
 
 
 @pytest.mark.parametrize(("first", "how"), [(1, "SIGINT"), (2, "SIGTERM"), (3, "SIGHUP")])
 def test_t_saga_2_create_stopped_at_any_step_is_undone_or_complete(first, how, home, rdev, tmp_path, again):
-    last, _ = _look(home, tmp_path, again, *CREATE)
+    last, _ = look(home, tmp_path, again, *CREATE)
     undone = 0
     for step in range(first, last + 1, 3):
         again()
-        code = _strike(home, tmp_path, step, how, *CREATE)
+        code = strike(home, tmp_path, step, how, *CREATE)
         if code == 0:
             _whole(home)
             continue

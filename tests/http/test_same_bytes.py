@@ -37,8 +37,13 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "event.list": ("GET /events?subject=shop", ("events", "--subject", "shop")),
     "journal.prune": ("POST /journal/prune", ("journal", "prune", "--before", "2026-01-01", "--dry-run")),
     "gc.collect": ("GET /gc", ("gc",)),
+    "receipt.list": ("GET /projects/shop/receipts", ("receipt", "list", "shop")),
+    "pool.list": ("GET /pool", ("pool", "list")),
+    "pool.audit": ("GET /pool/audit", ("pool", "audit")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
+    "checkout.list": ("GET /checkouts", ("checkout", "list")),
+    "branch.list": ("GET /projects/shop/branches", ("branch", "list", "shop")),
 }
 # each of these answers another document every time, or is no document; its form is compared instead of its bytes
 ELSE = {
@@ -50,9 +55,13 @@ ELSE = {
 OWN_TESTS = {
     "file.copy": "the bytes of a file",
     "command.attach": "a stream",
+    **dict.fromkeys(("receipt.show", "receipt.verify"), "of a receipt that was written: test_receipt_routes.py"),
     "operation.show": "of an operation that was asked for over HTTP",
     **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
     "key.create": "another key every time",
+    **dict.fromkeys(
+        ("checkout.start", "checkout.show", "checkout.extend", "checkout.cancel"), "of a checkout that was made: test_checkout_routes.py"
+    ),
     "key.show": "of a key that was made",
     "key.revoke": "of a key that was made",
     **dict.fromkeys(("webhook.add", "webhook.remove", "webhook.test", "webhook.replay", "webhook.rotate"), "of an endpoint that was added"),

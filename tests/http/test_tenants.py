@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from rdev_cli.domain.access import Grant, Scope
+from rdev_cli.domain.codec import plain
+from rdev_cli.domain.review import CheckRun, Receipt, Signer, Verdict
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.face import Guarded, unauthorized
+from rdev_cli.ops import known, receipts
 from rdev_cli.wiring.services import Services
 from tests.conftest import Rdev
 from tests.support.receiver import Receiver
@@ -18,13 +21,13 @@ from tests.support.wire import Answer, Wire
 
 MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
 # what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
-OWNED = {"project", "command", "operation", "webhook", "delivery", "key"}
+OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "receipt", "checkout"}
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
     "context": "where a server works is no project's",
 }
-_KINDS = {"command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key"}
+_KINDS = {"command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "receipt": "rcp", "checkout": "chk"}
 NOBODYS = {"project": "none", **{name: f"{kind}_{'0' * 20}" for name, kind in _KINDS.items()}}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
@@ -41,8 +44,14 @@ BODIES: dict[str, Any] = {
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},
     "gc.collect": {"reviewed": []},
+    "pool.fill": {"size": 1},
+    "ci.run": {},
+    "receipt.verify": {"receipt": f"rcp_{'0' * 20}"},
+    "receipt.replay": {},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
+    "checkout.start": {},
+    "checkout.extend": {"lasts_seconds": 3600},
 }
 
 
@@ -91,9 +100,23 @@ def two(services: Services, project: str, rdev: Rdev, endpoint: Receiver) -> Ite
         own["operation"] = new(key, f"/projects/{own['project']}/sync")
         own["webhook"] = new(key, "/webhooks", {"url": endpoint.url, "events": ["command.*"]})
         own["delivery"] = new(key, f"/webhooks/{own['webhook']}/test")
+        own["receipt"] = written(services, own["project"]).id
+        own["signer"] = services.store.some(Signer, project=own["project"])[0].id
+        own["checkout"] = new(key, f"/projects/{own['project']}/checkouts", {})
         own["key"] = new(key, "/keys", {"name": "one", "scopes": ["projects:read"], "projects": [own["project"]]})
     yield made
     made.wire.close()
+
+
+def written(services: Services, project: str) -> Receipt:
+    """Write a receipt as a check-in does, with one command in it that was never run."""
+    found = known.project(services, project)
+    sha = services.forge.head(found)
+    run = CheckRun(step="a", line=f"echo words of {project}", command="", exit_code=0, duration_ms=1, stdout_sha256="", stderr_sha256="")
+    return receipts.write(
+        services, found, branch="rdev/x", target="main", base="", commit=sha, tree=services.forge.tree(found, sha), diff_sha256="",
+        image="local", verdict=Verdict.PASSED, checks=(run,),
+    )  # fmt: skip
 
 
 def routes(app: Any) -> Iterator[tuple[str, str, str, list[str]]]:
@@ -134,7 +157,7 @@ def test_what_is_somebody_elses_is_not_there_by_any_route(two: Two) -> None:
         # but for the name it is word for word what is said of a thing that nobody has
         said, never = (json.loads(one.body)["error"]["message"] for one in (theirs, none))
         for name, own in two.mine.items():
-            said = said.replace(own, NOBODYS[name])
+            said = said.replace(own, NOBODYS.get(name, own))
         if said != never:
             wrong.append((method, path, "is told apart", said, never))
         if mine.status == 404:
@@ -149,12 +172,16 @@ def test_a_project_of_somebody_elses_name_is_not_made(two: Two) -> None:
     assert two.ask(THEIRS, "POST", "/projects", {"name": "third"}).status == 404
 
 
-def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two) -> None:
+def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two, services: Services) -> None:
     command = two.mine["command"]
-    for target in ("/commands?project=shop", "/agents/usage?project=shop", "/agents/usage?project=none"):
+    for target in ("/commands?project=shop", "/agents/usage?project=shop", "/agents/usage?project=none", "/checkouts?project=shop"):
         assert two.ask(THEIRS, "GET", target).status == 404, target
     for target in ("/events?subject=shop", f"/events?subject={command}"):
         assert json.loads(two.ask(THEIRS, "GET", target).body)["data"]["items"] == [], target
+    found = known.receipt(services, two.mine["receipt"])
+    for body in ({"receipt": found.id}, {"document": plain(found)}):
+        assert two.ask(THEIRS, "POST", "/receipts/verify", body).status == 404
+        assert two.ask(MINE, "POST", "/receipts/verify", body).status == 200
     resumed = two.ask(THEIRS, "POST", "/projects/other/agents", {"prompt": "go on", "agent": "bundled", "resume": command})
     assert (resumed.status, resumed.code) == (404, "NOT_FOUND")
 
@@ -162,7 +189,8 @@ def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two
 def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
     for target in (
         "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
-        "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs", "/operations", "/webhooks", "/deliveries", "/keys",
+        "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs", "/projects/other/receipts", "/operations", "/webhooks", "/deliveries", "/keys",
+        "/checkouts", "/checkouts?ended=true", f"/checkouts?before={two.mine['checkout']}", "/projects/other/branches",
     ):  # fmt: skip
         answer = two.ask(THEIRS, "GET", target)
         assert answer.status < 500, (target, answer.body)

@@ -263,7 +263,7 @@ def test_a_pipeline_of_a_branch_is_that_of_its_commit(world):
 
 
 def test_what_cannot_be_run_is_refused_before_there_is_a_pod(world):
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(Conflict) as caught:
         ci.run(world, "shop")
     assert caught.value.code == "NO_PIPELINE"
     put(world, **{".woodpecker.yml": "steps: {a: {commands: b, when: {branch: other}}}\n"})

@@ -74,7 +74,7 @@ def test_any_doubt_destroys_the_pod_and_the_journal_says_why(world):
     assert mine.pod not in world.cluster.pods
     assert pool.list_(world) == []
     [event] = [e for e in world.store.events(after=0, limit=1000) if e.kind == "worker.destroyed"]
-    assert event.data == {"project": "shop", "session": "ses_one", "pod": mine.pod, "reason": "doubted: a socket listens at 8080"}
+    assert event.data == {"project": "shop", "session": "ses_one", "pod": mine.pod, "reason": "a socket listens at 8080"}
 
 
 @pytest.mark.parametrize("call", ["give_back:before", "give_back:after"])
@@ -103,10 +103,10 @@ def test_a_pod_that_cannot_be_destroyed_is_nobodys_and_the_same_command_goes_on(
     with pytest.raises(Unavailable):
         pool.give_back(world, place(world, mine), mine.id)
     [left] = pool.list_(world)
-    assert (left.state, left.evidence) == (WorkerState.OFFLINE, "doubted: a mount")
+    assert (left.state, left.evidence) == (WorkerState.OFFLINE, "a mount")
     assert pool.claim(world, shop(world), "ses_two") is None
     world.pool.trouble.clear()
-    assert pool.give_back(world, place(world, mine), mine.id).doubts == ("doubted: a mount",)
+    assert pool.give_back(world, place(world, mine), mine.id).doubts == ("a mount",)
     assert pool.list_(world) == []
 
 

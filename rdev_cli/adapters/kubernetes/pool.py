@@ -32,7 +32,7 @@ _TRIES = 8  # of a patch that the node's own words about the pod get in the way 
 _SWEPT = 3.0  # seconds in which PID 1 has killed everything, and said so
 _SWEEPS = 3
 _GRACE = 1  # seconds that a pod has for its end: nothing in it is worth more
-_WORDS = "what since kept odd folders files stat_ tool own kind folder file pid name names others open kinds first turn given word one rest point state local running listening"
+_WORDS = "what since kept odd folders files apart stat_ tool own kind folder file pid name names others open kinds first turn given word one rest point state local running listening"
 # what the lines of scrub.sh are about, as people say it; `none`: it must be none, else it must be as it was
 _SAID = {
     "processes": "processes", "sockets": "sockets", "ipc": "shared memory, semaphores and queues", "mounts": "mounts", "init": "PID 1",
@@ -222,10 +222,11 @@ class KubernetesPool:
             doubt = f"it could not be looked at: {e.message}"
         except Broken:
             doubt = "it could not be looked at: the connection broke"
+        removed = int(told.get("removed", 0))
         if doubt:
-            return Evidence(clean=False, doubts=(doubt,), at=at)
+            return Evidence(clean=False, doubts=(doubt,), removed=removed, at=at)
         facts = tuple(f"no {_SAID[key]}" if key in _NONE else f"{_SAID[key]} as made" for key in _SAID)
-        return Evidence(clean=True, removed=int(told.get("removed", 0)), facts=facts, at=at)
+        return Evidence(clean=True, removed=removed, facts=facts, at=at)
 
     @staticmethod
     def _unclean(told: Mapping[str, str], made: Mapping[str, str] | None) -> str:

@@ -13,13 +13,13 @@ export LC_ALL PATH
 cd / || exit 1
 exec 2>/dev/null
 
-odd= folders= files=
+odd= folders= files= apart="-path /proc"
 while read -r _ _ _ _ point _ rest; do
   rest=" $rest"
   kind=${rest#* - }
   case ${kind%% *} in proc | sysfs | cgroup | cgroup2 | devpts) continue ;; esac
   case $point in *[!A-Za-z0-9/._-]*) odd=1 ;; esac
-  if [ -d "$point" ]; then folders="$folders $point"; else files="$files $point"; fi
+  if [ -d "$point" ]; then folders="$folders $point"; else files="$files $point" apart="$apart -o -path $point"; fi
 done </proc/self/mountinfo
 
 can() {
@@ -93,9 +93,14 @@ tell() {
   set -- ${stat_##*) }
   if grep -q . /proc/1/environ; then word=open; else word=closed; fi
   echo "init ${20} $word"
-  echo "environment $(sort -z </proc/self/environ | sha256sum)"
+  echo "environment $(sort -z "/proc/$$/environ" | sha256sum)"
   # a folder's own times change when what was in it is taken away; who may write in it does not
-  echo "files $(find $folders -xdev \( -type d -printf '%p %y %m %U %G\0' \) -o -printf '%p %y %m %U %G %s %n %C@ %T@ %l\0' | sort -z | sha256sum)"
+  echo "files $(
+    {
+      find $folders -xdev \( $apart \) -prune -o -type d -printf '%p %y %m %U %G\0' -o -printf '%p %y %m %U %G %s %n %C@ %T@ %l\0'
+      find $files -maxdepth 0 -type f ! -writable -printf '%p %m %U %G %s %C@ %T@\0' -o -printf '%p %y %m %U %G\0'
+    } | sort -z | sha256sum
+  )"
   # attributes of folders, which whoever may write there can set
   echo "notes $(find $folders -xdev -type d -writable -print0 | tar --xattrs --xattrs-include='*' --acls --no-recursion --null -T - --mtime=@0 -cf - | grep -ac 'SCHILY\.')"
   given=0
@@ -103,7 +108,7 @@ tell() {
     if [ -f "$file" ] && [ -w "$file" ] && [ -s "$file" ]; then given=$((given + 1)); fi
   done
   echo "given $given"
-  if [ -n "$since" ]; then find $folders -xdev ! -type d -newerct "@$since" -printf 'changed %p\n' | head -n 5; fi
+  if [ -n "$since" ]; then find $folders -xdev \( $apart \) -prune -o ! -type d -newerct "@$since" -printf 'changed %p\n' | head -n 5; fi
   echo "at $(date +%s.%N)"
   echo end
 }

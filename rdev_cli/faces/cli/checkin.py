@@ -7,10 +7,11 @@ import typer
 
 from rdev_cli.domain.checkin import CheckinSpec, about
 from rdev_cli.domain.codec import plain
+from rdev_cli.domain.command import Command, Progress
 from rdev_cli.domain.errors import NotFound
 from rdev_cli.domain.review import Checkin
 from rdev_cli.faces.cli.arguments import PassphraseFile, Repeat
-from rdev_cli.faces.cli.checking import audience
+from rdev_cli.faces.cli.checking import Onlooker, first
 from rdev_cli.faces.cli.face import Misused, Placed, does, duration, hand, noun, say
 from rdev_cli.faces.cli.once import told
 from rdev_cli.faces.cli.show import show
@@ -63,6 +64,16 @@ def checkin(
     run(ctx, spec, folder=folder, key=idempotency_key)
 
 
+class _Onlooker(Onlooker):
+    """Says which check runs and what came of it, on stderr: what the checks print is not the answer."""
+
+    def began(self, step: str, line: str, command: Command) -> None:  # noqa: ARG002 -- the audience's shape
+        say(f"--- {step}" + (f": {first(line)}" if first(line) != step else ""))
+
+    def came(self, command: Command, progress: Progress) -> None:
+        """Leave the output where it is."""
+
+
 def run(ctx: typer.Context, spec: CheckinSpec, *, folder: str = "", key: str | None = None) -> None:
     """Check in, show what became of it, and end with 9 if its review did not pass."""
     here = hand(ctx)
@@ -72,14 +83,14 @@ def run(ctx: typer.Context, spec: CheckinSpec, *, folder: str = "", key: str | N
     else:
         spec = CheckinSpec(checkout=known.checkout(world, spec.checkout).id, message=spec.message, merge=spec.merge)
     here.standing = f"the check-in may be half done: rdev checkin {spec.id} goes on"
-    talk = say if here.human else None
+    talk, audience = (say, _Onlooker(here, world)) if here.human else (None, None)
 
     def act(there: "World") -> Checkin:
-        return checkins.run(there, spec, folder=folder, tell=talk, audience=audience(here, world))
+        return checkins.run(there, spec, folder=folder, tell=talk, audience=audience)
 
     done = told(world, key, checkins.run, {**plain(spec), "folder": folder}, Checkin, act)
     here.standing = ""
-    if here.human and done.pull is None and not done.merged:
+    if here.human and done.verdict is None and not done.merged:
         say(f"nothing to check in: {done.target} has all of {done.branch}")
     show(ctx, done)
     checkins.verdict(done)

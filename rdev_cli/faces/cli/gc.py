@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from rdev_cli.domain.errors import Invalid
+from rdev_cli.domain.errors import Invalid, RdevError
 from rdev_cli.domain.resource import SHORTEST, WINDOW, OrphanState
 from rdev_cli.domain.values import seconds, spoken
 from rdev_cli.faces.cli.face import checked, confirm, does, hand, noun, say
 from rdev_cli.faces.cli.show import show
-from rdev_cli.ops import checkouts, gc
+from rdev_cli.ops import checkouts, gc, sessions
 
 app = noun("")
 
@@ -34,6 +34,11 @@ def gc_(
 ) -> None:
     here = hand(ctx)
     world, window = here.world(), seconds(older_than, "older-than") if older_than else WINDOW
+    try:
+        if (ended := sessions.sweep(world)) and here.human:
+            say(f"ended {ended} {'session' if ended == 1 else 'sessions'} whose time was over")
+    except RdevError as e:  # its pod keeps its record, and the rest can be looked at
+        say(f"warning: not every session that is over has ended: {e.message}")
     if apply:
         checkouts.sweep(world)  # what is over by the clock needs nobody's word
     found = gc.look(world, window=window, allow=allow if apply else None)

@@ -27,6 +27,7 @@ TREE: dict[str, tuple[str, str]] = {
     "git": ("git", "Run git in a project's work tree, in its pod."),
     "session": ("sessions", "Sessions: a pod of its own for a while, on a branch of a project, with an end."),
     "preview": ("previews", "Previews: ports of sessions, under addresses that nobody can guess."),
+    "pool": ("pool", "The warm pool: pods that are made before a session needs one, and proved clean before the next has them."),
     "command": ("commands", "Commands: durable runs, with an outcome and a replayable output."),
     "operation": ("operations", "Operations that were asked for over HTTP: how each stands, and what became of it."),
     "ci": ("ci", "Pipelines: the steps of .woodpecker.yml, run in a clean pod."),

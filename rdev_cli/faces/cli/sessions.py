@@ -11,15 +11,18 @@ from rdev_cli.domain.session import IDLE, TTL, Session, SessionSpec
 from rdev_cli.domain.values import branch as branch_rule
 from rdev_cli.domain.values import id_like, shown
 from rdev_cli.domain.values import name as name_rule
+from rdev_cli.faces.cli import checkin as checkins
 from rdev_cli.faces.cli import claude as claudes
 from rdev_cli.faces.cli import exec_ as execs
 from rdev_cli.faces.cli import files as copies
 from rdev_cli.faces.cli import git as gits
 from rdev_cli.faces.cli import shell as shells
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Repeat, Some, one
+from rdev_cli.faces.cli.checkin import Merge, Message
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Tools
 from rdev_cli.faces.cli.face import Placed, Tailed, Worded, checked, confirm, does, duration, hand, noun, say, write
 from rdev_cli.faces.cli.once import told
+from rdev_cli.faces.cli.previews import mount
 from rdev_cli.faces.cli.show import columns, show
 from rdev_cli.ops import sessions, terminals
 
@@ -231,6 +234,28 @@ def events_(
             world.stop.wait(0.2)
         if world.stop.is_set():
             raise typer.Exit(130)
+
+
+mount(app)
+
+
+@app.command(
+    "checkin", cls=Placed, help="Check in what was done in a session: a pull request, a review, and on wish a merge.",
+    epilog='rdev session checkin ses_01j9 -m "Add a cart" --merge',
+)  # fmt: skip
+def checkin(
+    ctx: typer.Context,
+    session: Id,
+    message: Message = "",
+    merge: Merge = False,
+    timeout: Wait = None,
+    passphrase_file: PassphraseFile = None,
+    idempotency_key: Repeat = None,
+) -> None:
+    _id(session)
+    checkins.checkin(
+        ctx, session, message=message, merge=merge, timeout=timeout, passphrase_file=passphrase_file, idempotency_key=idempotency_key
+    )  # fmt: skip
 
 
 @does(app, "end", sessions.end, epilog="rdev session end ses_01j9…")

@@ -239,6 +239,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
     **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
     "Session": "session_tables",
+    **dict.fromkeys(("Worker", "Audit"), "pool_tables"),
 }
 
 

@@ -28,6 +28,7 @@ from rdev_cli.faces.http import (
     hooks_in,
     keys,
     operations,
+    pool,
     previews,
     projects,
     receipts,
@@ -49,7 +50,7 @@ PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs", hooks_in.PATH
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
     sessions.routes, previews.routes, checkouts.routes, upkeep.routes, checkins.routes, ci.routes, receipts.routes, stream.routes, keys.routes,
-    document.routes,
+    document.routes, pool.routes,
 )  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ERRORS = {

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -55,15 +56,21 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[P
 @cache
 def _templates() -> Environment:
     made = Environment(
-        loader=PackageLoader("rdev_cli", "_data/page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=PackageLoader("rdev_cli", "_data/page"), autoescape=True, finalize=_plain, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     made.filters.update(
-        clean=lambda value: clean(str(value)), lines=lambda value: clean(str(value), lines=True), sized=sized, spoken=spoken, span=_span,
+        clean=lambda value: clean(str(value)), lines=lambda value: escape(clean(str(value), lines=True)), sized=sized, spoken=spoken, span=_span,
         at=_at, stamp=stamp, moment=lambda seconds: datetime.fromtimestamp(seconds, UTC),
     )  # fmt: skip
     made.tests.update(web=_web)
     made.globals.update(asset=_asset, version=__version__, home=PATH)
     return made
+
+
+def _plain(value: object) -> object:
+    """Return what is put into a page: no text from anywhere turns the direction of what follows it, or hides in it; a macro's markup stays."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _span(total: int) -> str:
@@ -92,9 +99,9 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def printed(data: bytes) -> str:
-    """Return what a command printed as a page shows it: no escape sequence of a terminal, controls visible; page.js does the same to what follows."""
+    """Return what a command printed as a page shows it, `lines` of it: no escape sequence of a terminal; page.js does the same to what follows."""
     text = _ANSI.sub("", data.decode("utf-8", "replace"))
-    return clean(text.replace("\r\n", "\n").replace("\r", "\n"), lines=True)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @cache

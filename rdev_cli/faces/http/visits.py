@@ -21,6 +21,7 @@ FRESH = 1.0  # seconds that a label counts as open since it was last looked up
 LOOK = 1.0  # seconds between two looks whether those with connections still are
 SEEN = 30.0  # seconds between two notes that a session is looked at
 KNOWN = 4096  # labels that are remembered
+_LONGEST = 300  # bytes of a host that could be one
 _LABEL = re.compile(r"([0-9a-z]{26})\.([0-9a-z.-]+)(?::([1-9][0-9]{0,4}))?")
 
 
@@ -83,6 +84,8 @@ class Visits:
 
     def label(self, host: bytes) -> str | None:
         """Return the label in a Host header, empty for one that is not written as it must be; None: it is not a preview that is asked for."""
+        if len(host) > _LONGEST:
+            return self._read(host.decode("latin-1").lower())
         if host not in self._labels:
             if len(self._labels) >= KNOWN:
                 self._labels.clear()
@@ -90,7 +93,7 @@ class Visits:
         return self._labels[host]
 
     def _read(self, host: str) -> str | None:
-        if not re.sub(":[^:]*$", "", host).endswith(self._ends) or self._hosts.allow(host, ""):
+        if not re.sub(":[^:]*$", "", host).rstrip(".").endswith(self._ends) or self._hosts.allow(host, ""):
             return None
         match = _LABEL.fullmatch(host)
         good = match is not None and f".{match[2]}" in self._ends and int(match[3] or 1) <= 65535
@@ -99,6 +102,10 @@ class Visits:
     def admits(self, peer: str) -> bool:
         """Say whether a connection may ask: an address that anybody could read on its way is asked for through the proxy that ends TLS."""
         return not self._only_proxies or self._proxies.trust(unwrapped(peer))
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._threads.shutdown(wait=False)
 
     # where a label leads
 

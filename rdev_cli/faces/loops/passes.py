@@ -7,7 +7,7 @@ from rdev_cli.domain.command import OPEN
 from rdev_cli.domain.errors import OutcomeUnknown, RdevError
 from rdev_cli.domain.resource import OrphanState
 from rdev_cli.faces.loops.clockwork import Loop
-from rdev_cli.ops import checkouts, commands, gc, jobs, keys, webhooks
+from rdev_cli.ops import checkouts, commands, gc, jobs, keys, pool, sessions, webhooks
 from rdev_cli.ports import World
 from rdev_cli.ports.timing import LOOKUP, Stop
 from rdev_cli.wiring.log import log
@@ -28,7 +28,9 @@ def loops(world: Services, health: Health, used: dict[str, datetime], stop: Stop
         Loop(name="health", every=30, body=health.look, alone=False),
         Loop(name="commands", every=5, body=lambda: settle(world)),
         Loop(name="keys", every=60, body=lambda: note_used(world, used), alone=False),
+        Loop(name="sessions", every=15, body=lambda: sessions.sweep(working) < 0),
         Loop(name="debts", every=30, body=lambda: checkouts.sweep(world) < 0),
+        Loop(name="pool", every=10, body=lambda: pool.keep(working) < 0),
         Loop(name="leftovers", every=3600, body=lambda: leftovers(world)),
     )
 
