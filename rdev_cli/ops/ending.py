@@ -61,7 +61,7 @@ class Ending:
         if intent is None:
             intent = begin(world, _KIND, f"session:{session.id}", {"project": session.project, "was": session.state.value})
         self.opened = intent.spec["was"] == SessionState.READY.value
-        self.kept = (_KEPT, StepState.DONE) in intent.steps
+        self.kept = not self.opened or (_KEPT, StepState.DONE) in intent.steps
         self.note = intent.id
         with world.store.transaction() as tx:
             self.session = replace(session, state=SessionState.ENDING, reason=self.reason)
@@ -92,12 +92,17 @@ class Ending:
         def nothing() -> None:
             """An end is not undone."""
 
+        go = [
+            Step("pod", f"give the pod {self.session.pod} back, or remove it", self._pod, nothing),
+            Step("branch", f"remove the branch {self.session.branch} if nothing came to it", self._branch, nothing),
+        ]
+        if not self.opened:  # nobody ever did anything in it
+            return go
         return [
             Step("previews", "close its previews", lambda: previews.close_all(self.world, self.session), nothing),
             Step("commands", "end its commands", self._commands, nothing),
             Step("work", "keep what was not checked in", self._keep, nothing),
-            Step("pod", f"give the pod {self.session.pod} back, or remove it", self._pod, nothing),
-            Step("branch", f"remove the branch {self.session.branch} if nothing came to it", self._branch, nothing),
+            *go,
         ]
 
     def _commands(self) -> None:
@@ -107,7 +112,7 @@ class Ending:
         if self.kept:
             return
         world, place = self.world, placed(self.project, self.session)
-        if self.opened and not self.discard and self.session.purpose is Purpose.WORK:
+        if not self.discard and self.session.purpose is Purpose.WORK:
             if not world.cluster.pod_present(place) and world.cluster.pod_kept(place):
                 world.cluster.ensure_pod(place)  # over its work tree, which outlived it
             if world.cluster.pod_present(place):

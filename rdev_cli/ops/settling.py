@@ -145,7 +145,7 @@ def _record(
             return settled  # forgotten with its project, but this caller saw how it ended
         tx.put_command(settled)
         if settled.session_id:
-            known.touched(tx, settled.session_id, world.clock.now())
+            known.touched(tx, settled.session_id, ended)
         tx.forget(starting(command))
         tx.release(f"workspace:{project.id}", command.id)
         facts = {"project": project.name, "exit_code": settled.exit_code, "reason": settled.reason, "duration_ms": settled.duration_ms}

@@ -10,38 +10,62 @@ from rdev_cli.domain.codec import stamp
 from rdev_cli.domain.command import OPEN
 from rdev_cli.domain.errors import Conflict, NotFound, Partial, RdevError
 from rdev_cli.domain.session import LIVE, Purpose, Session, SessionState, warning
-from rdev_cli.ops import keys, known
+from rdev_cli.ops import commands, keys, known
 from rdev_cli.ops.ending import Ending
 from rdev_cli.ops.ensure import lease
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from rdev_cli.domain.project import Project
     from rdev_cli.ports import World
 
 _MOST = 10_000  # sessions that one pass looks at
+_AT_ONCE = 4  # that are ended at the same time; more would only wait for each other at the state
 
 
 def sweep(world: World) -> int:
     """Do one pass over all sessions that live and return how many have ended; one that cannot be ended keeps no other's waiting."""
-    ended, trouble = 0, None
+    due: list[tuple[Session, str]] = []
+    trouble: RdevError | None = None
     for session in world.store.some(Session, of={"state": [one.value for one in LIVE]}, limit=_MOST):
         try:
-            ended += _one(world, session)
+            if why := _why(world, session):
+                due.append((session, why))
         except RdevError as e:
             trouble = trouble or e
+    ends = [_tried(world, *due[0])] if len(due) == 1 else _together(world, due)
+    trouble = next((one for one in ends if isinstance(one, RdevError)), trouble)
     if trouble is not None:
         raise trouble
-    return ended
+    return sum(one is True for one in ends)
 
 
-def _one(world: World, session: Session) -> bool:
-    """Do what is due about one session; say whether it has ended."""
-    now = world.clock.now()
-    if (why := _over(world, session)) or (why := _due(world, session, now)):
+def _together(world: World, due: Sequence[tuple[Session, str]]) -> Sequence[bool | RdevError]:
+    """End several at once: most of the time that it takes a pod goes."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- only where there are several
+
+    def one(session: Session, why: str) -> bool | RdevError:
+        try:
+            return _tried(world, session, why)
+        finally:
+            world.store.close()  # each thread has its own way to the state
+
+    with ThreadPoolExecutor(_AT_ONCE, "sweep") as threads:
+        return list(threads.map(one, *zip(*due, strict=True))) if due else []
+
+
+def _tried(world: World, session: Session, why: str) -> bool | RdevError:
+    try:
         return _end(world, session, why)
-    return False
+    except RdevError as e:
+        return e
+
+
+def _why(world: World, session: Session) -> str:
+    """Return why a session is to be ended now, empty if it is not; warn it if it will be soon."""
+    return _over(world, session) or _due(world, session, world.clock.now())
 
 
 def _over(world: World, session: Session) -> str:
@@ -63,8 +87,7 @@ def _due(world: World, session: Session, now: datetime) -> str:
     """Return why a session's time is over, empty if it is not, or if that was not told yet."""
     idle, ttl = session.active_at + timedelta(seconds=session.idle_seconds), session.created_at + timedelta(seconds=session.ttl_seconds)
     why, at, total = "expired", ttl, session.ttl_seconds
-    # a terminal runs though nobody sits at it
-    if any(not one.is_terminal for one in world.store.commands(session=session.id, states=OPEN, limit=2)):
+    if _at_work(world, session):
         with world.store.transaction() as tx:
             known.touched(tx, session.id, now)
     elif idle < ttl:
@@ -76,6 +99,18 @@ def _due(world: World, session: Session, now: datetime) -> str:
         _warn(world, session, why, at)
         return why if left < -window else ""  # long past it, a warning helps nobody
     return why if left <= 0 else ""
+
+
+def _at_work(world: World, session: Session) -> bool:
+    """Say whether a command runs in a session; what ended while nobody looked is settled. A terminal runs though nobody sits at it."""
+    found = False
+    for command in world.store.commands(session=session.id, states=OPEN, limit=1000):
+        try:
+            now, _ = commands.follow(world, command, wait=0)
+        except RdevError:
+            now = command  # what cannot be known now may well run
+        found = found or (now.state in OPEN and not now.is_terminal)
+    return found
 
 
 def _warn(world: World, session: Session, why: str, at: datetime) -> None:

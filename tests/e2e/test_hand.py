@@ -76,6 +76,8 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("events",): ("events", "--limit", "5"),
     ("journal", "prune"): ("journal", "prune", "--before", "90d", "--dry-run"),
     ("checkout", "list"): ("checkout", "list"),
+    ("session", "start"): ("session", "start", "shop"),
+    ("session", "list"): ("session", "list"),
     ("branch", "list"): ("branch", "list", "shop"),
     ("pool", "list"): ("pool", "list"),
     ("pool", "fill"): ("pool", "fill", "1"),
@@ -108,6 +110,7 @@ RAW = {
 }  # a person gets the command's own bytes
 LISTS = {
     ("checkout", "list"),
+    ("session", "list"),
     ("branch", "list"),
     *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
@@ -142,8 +145,11 @@ UNTRIED = {
     ("context", "remove"),
     ("project", "adopt"),
     ("claude",),
+    ("checkin",),  # a change: tests/e2e/test_checkins.py
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
+    # a session, and its end: tests/e2e/test_session_commands.py, test_attach.py
+    *(("session", verb) for verb in ("show", "exec", "shell", "git", "claude", "files", "attach", "events", "preview", "checkin", "end")),
     *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
     *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
@@ -175,7 +181,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 EMPTY = {
     *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"), ("checkout", "list"), ("receipt", "list"),
+    ("key", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
 }  # fmt: skip
 
 

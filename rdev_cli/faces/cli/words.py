@@ -445,6 +445,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     'pool audit': (),
     'command list': (
         (('--project', '-p'), 'project', "Only this project's."),
+        (('--session',), 'session', "Only this session's: its id, or a unique beginning of it."),
         (('--running',), None, 'Only those that run.'),
         (('--before',), 'command', 'Only those older than this one.'),
         (('--limit',), '', 'At most so many.'),

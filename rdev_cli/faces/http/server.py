@@ -23,10 +23,10 @@ from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
 from rdev_cli.faces.http import page, stream, system
 from rdev_cli.faces.http.app import create_app
+from rdev_cli.faces.http.front import Front
 from rdev_cli.faces.http.guards import Guard
 from rdev_cli.faces.http.limits import Hosts, Proxies
 from rdev_cli.faces.http.metrics import Gauged, Looped, Metrics
-from rdev_cli.faces.http.previewing import Front
 from rdev_cli.faces.http.visits import Visits
 from rdev_cli.faces.http.wire import Wire
 from rdev_cli.ops import keys
