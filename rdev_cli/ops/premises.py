@@ -136,6 +136,7 @@ def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
         raise Partial(
             f"these do not end: {', '.join(names)}; nothing was removed", left=names, hint="end them by hand, then: rdev uninstall"
         )
+    _revoked(world, parts)
     said, left, hint = _said(world, parts, keep_config=keep_config), list[str](), "rdev uninstall goes on"
     needed: tuple[str, ...] = ()  # states that alone know which names the keyring holds
     for state in _states(parts):
@@ -158,6 +159,22 @@ def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
     if left:
         raise Partial(f"not everything could be removed: {'; '.join(left[:3])}", left=tuple(left), hint=hint)
     return said
+
+
+def _revoked(world: World, parts: Sequence[Part]) -> None:
+    """Check that no forge has accounts of checkouts still, of which only the states know; nothing is removed before."""
+    for state in _states(parts):
+        try:
+            names = world.at_forge(state.context)
+        except Unavailable:
+            continue  # what cannot be read knows of none, and stands in nobody's way
+        if names:
+            gone = quote(state.path.rpartition("/")[0])
+            raise Partial(
+                f"{len(names)} credentials of checkouts of {state.context} count still: {', '.join(names[:3])}; nothing was removed",
+                left=tuple(names),
+                hint=f"rdev checkout list --all --context {state.context}, and cancel each; if its forge is gone for good: rm -r {gone}",
+            )
 
 
 def _states(parts: Iterable[Part]) -> Sequence[Part]:

@@ -175,6 +175,15 @@ def test_a_cancelled_checkout_pushes_no_more_and_its_folder_and_branch_stay(forg
     assert branches == {"main", made["branch"]}
 
 
+def test_what_alone_knows_of_a_credential_is_not_removed(forged: Forged) -> None:
+    made = forged.start()
+    kept = forged.rdev("uninstall", "--yes", "-o", "json")
+    assert kept.returncode == 7, kept.stderr
+    assert json.loads(kept.stderr)["error"]["context"]["left"] == [made["account"]]
+    assert forged.rdev("checkout", "cancel", made["id"], "--yes").returncode == 0
+    assert forged.rdev("uninstall", "--yes").returncode == 0
+
+
 def test_a_branch_on_which_nobody_worked_goes_with_its_checkout(forged: Forged) -> None:
     made = forged.start()
     assert forged.rdev("checkout", "cancel", made["id"], "--yes").returncode == 0

@@ -113,6 +113,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
         f"{command} --{flag}-file": ((2, 3, 4, 6), ())
         for command, flag in (
             ("agent run", "passphrase"),
+            ("checkout start", "passphrase"),
             ("claude", "passphrase"),
             ("credential set", "passphrase"),
             ("credential set", "from"),
