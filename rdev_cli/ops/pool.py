@@ -70,12 +70,12 @@ def _looked_at(house: World, place: Project, found: Worker) -> Evidence:
         return doubt("the pool was drained" if found.state is WorkerState.DRAINING else found.evidence or "it was to be destroyed")
     if once := house.pool.reused:
         return doubt(once)
-    evidence = house.pool.scrub(found.id, place)
-    if evidence.clean:
-        try:
+    try:
+        evidence = house.pool.scrub(found.id, place)
+        if evidence.clean:
             house.pool.give_back(found.id, place)
-        except RdevError as e:
-            return doubt(e.message)
+    except RdevError as e:
+        return doubt(e.message)
     return evidence
 
 

@@ -42,9 +42,10 @@ def create(world: World, spec: ProjectSpec) -> Project:
             _same(found, spec)
             if found.state is ProjectState.READY:
                 return found
-        if found is None:
-            world.cluster.ready()  # where nothing can be made, nothing is recorded that would have to be undone
         project = found or _fresh(world, spec)
+        if found is None:  # where nothing can be made, nothing is recorded that would have to be undone
+            world.cluster.ready()
+            world.forge.ready(project)
         unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
         intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})
         with world.store.transaction() as tx:
@@ -134,8 +135,11 @@ def plan_create(world: World, spec: ProjectSpec) -> Plan:
         _same(found, spec)
         if found.state is ProjectState.READY:
             return Plan(project=spec.name, would=f"leave {spec.name} as it is: it is there", steps=())
+    project = found or _fresh(world, spec)
     world.cluster.ready()
-    steps = _Making(world, found or _fresh(world, spec)).steps()
+    if found is None:
+        world.forge.ready(project)
+    steps = _Making(world, project).steps()
     return Plan(project=spec.name, would=f"{'go on with' if found else 'create'} {spec.name}", steps=tuple(s.words for s in steps))
 
 
@@ -332,7 +336,7 @@ def delete(world: World, project: str) -> Project:
 
 
 def _removing(world: World, project: Project) -> Sequence[Step]:
-    from rdev_cli.ops import commands, receipts, sweeping
+    from rdev_cli.ops import checkouts, commands, receipts, sweeping
     from rdev_cli.ops.ensure import Step
 
     def nothing() -> None:
@@ -340,6 +344,7 @@ def _removing(world: World, project: Project) -> Sequence[Step]:
 
     return [
         Step("sessions", f"end the sessions of {project.name}; nothing of them is kept", lambda: sweeping.end_all(world, project), nothing),
+        Step("checkouts", f"cancel the checkouts of {project.name}", lambda: checkouts.cancel_all(world, project), nothing),
         Step("keys", f"forget the keys that sign receipts of {project.name}", lambda: receipts.forget(world, project), nothing),
         Step("commands", f"end the commands of {project.name} and forget their output", lambda: commands.end_all(world, project), nothing),
         Step("pod", f"remove the pod {project.pod} with the work tree", lambda: world.cluster.delete_pod(project), nothing),

@@ -1,6 +1,7 @@
 """Sessions on a real cluster: a pod of their own that is closed like a project's, and nothing of them left or lost at their end."""
 
 import json
+import os
 import signal
 import subprocess
 
@@ -77,8 +78,6 @@ def test_a_terminal_in_a_pod_outlives_who_sits_at_it(there, project, screen):
     session = begun(there)
     one = screen("session", "attach", session["id"])
     one.shows(b"leaves it")
-    import os
-
     os.write(one.master, b"kept=here; echo so-$((40+2)); stty size\r")
     one.shows(b"so-42")
     one.shows(b"33 101")
@@ -86,9 +85,9 @@ def test_a_terminal_in_a_pod_outlives_who_sits_at_it(there, project, screen):
     assert one.ends() == 0
     two = screen("session", "attach", session["id"], rows=40, columns=90)
     two.shows(b"so-42")
-    os.write(two.master, b"echo and-$kept; stty size\r")
+    os.write(two.master, b"echo and-$kept; until [ \"$(stty size)\" = '40 90' ]; do sleep 0.1; done; echo sized-$((1+1))\r")
     two.shows(b"and-here")
-    two.shows(b"40 90")
+    two.shows(b"sized-2")
     os.write(two.master, b"exit 5\r")
     assert two.ends() == 5
 
@@ -111,5 +110,5 @@ def test_a_session_takes_a_warm_pod_and_gives_it_back_clean(there, project, kube
     assert b"note" not in found
     assert b"left" not in found
     assert there("session", "end", again["id"]).returncode == 0
-    assert there("pool", "drain").returncode == 0
+    assert there("pool", "drain", "--yes").returncode == 0
     assert sorted(left()) == before

@@ -1,6 +1,7 @@
 """Sitting at a session's terminal: it goes on when one leaves, is found again, and is seen by several."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 
@@ -46,8 +47,6 @@ def session(rdev: Rdev, project: str) -> str:
 
 
 def _type(screen: Screen, text: bytes) -> None:
-    import os
-
     os.write(screen.master, text)
 
 
@@ -64,10 +63,10 @@ def test_a_terminal_goes_on_when_its_user_leaves_and_is_found_again_by_two(rdev:
     two, three = (screen("session", "attach", session[:12] if n else session, rows=40, columns=90) for n in range(2))
     two.shows(b"so-42")
     three.shows(b"so-42")
-    _type(two, b"echo and-$kept; stty size\r")
+    _type(two, b"echo and-$kept; until [ \"$(stty size)\" = '40 90' ]; do sleep 0.1; done; echo sized-$((1+1))\r")
     for each in (two, three):
         each.shows(b"and-here")
-        each.shows(b"40 90")
+        each.shows(b"sized-2")
     _type(three, b"\r~.")
     assert three.ends() == 0
     _type(two, b"exit 5\r")

@@ -71,6 +71,9 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "DURATION|never": (2,),
     "OPERATION": (2,),
     "CHECKOUT": (2,),
+    "SESSION": (2,),
+    "PORT": (2,),
+    "DOMAIN": (2,),
     "BRANCH": (2, 3),
     "DIR": (2, 3),
     "SHA": (2, 3),  # 3: there is no such project here
@@ -81,8 +84,17 @@ VERDICTS: dict[str, tuple[int, ...]] = {
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "exec project": ((2, 125), ()),  # 125: nothing has run
     "shell project": ((2, 125), ()),
+    **{f"session {verb} session": ((2, 125), ()) for verb in ("exec", "shell", "git")},
+    "session claude --model": ((2, 3), ()),  # 3: there is no such session here
+    "session claude --tools": ((2, 3), ()),
+    "session claude --conversation": ((2, 3), ()),
+    "session claude prompt": ((2, 3), ()),
+    "session shell line": ((2, 3, 125), ()),
+    "session start --agent": ((2, 3), ()),
+    "session start --branch": ((2, 3), ()),
     "git project": ((2, 125), ()),
     "demo --agent": ((3,), ("",)),  # empty: what is here
+    "context set --preview-domain": ((2,), ("",)),  # empty: names of this machine
     "context set --show": ((2,), ("",)),  # empty: none
     "project create --agent": ((2, 3), ("",)),  # empty: the context's
     "project create --model": ((2,), ("",)),  # empty: the agent's own choice
@@ -117,7 +129,21 @@ TEXTS = {
     "shell line": "test_t_shell_1_a_line_of_sh_is_one_word_to_rdev",
     **{
         f"{command} --idempotency-key": "test_an_idempotency_key_is_kept_nowhere_and_runs_nothing"
-        for command in ("exec", "shell", "git", "claude", "agent run", "project create", "project sync", "project adopt")
+        for command in (
+            "exec",
+            "shell",
+            "git",
+            "claude",
+            "agent run",
+            "project create",
+            "project sync",
+            "project adopt",
+            "session start",
+            "session exec",
+            "session shell",
+            "session git",
+            "session claude",
+        )
     },
     "--log-file": "test_a_log_file_has_the_name_that_was_given_and_no_other",
 }
@@ -140,6 +166,8 @@ GIVEN = {
     "receipt": "rcp_00000000000000000000",
     "key": "key_00000000000000000000",
     "checkout": "chk_00000000000000000000",
+    "session": "ses_00000000000000000000",
+    "port": "3000",
     "branch": "main",
     "name": "local",
     "prompt": "do it",
@@ -172,7 +200,7 @@ def _parameters() -> dict[str, tuple[str, tuple[str, ...]]]:
             words += [f"{long}={{}}"] if long else []
             words += ["--yes"] if any("--yes" in one.opts for one in command.params) and param.name not in shared else []
             words += ["--print"] if any("--print" in one.opts for one in command.params) else []
-            words += ["--", "touch", "P"] if path[0] in TAILED and param.name not in shared else []
+            words += ["--", "touch", "P"] if path[-1] in TAILED and param.name not in shared else []
             number = "NUMBER" if type(param.type).__name__ == "IntRange" else None
             found[label] = (number or str(param.metavar).strip("[]"), tuple(words))
     return found

@@ -12,16 +12,17 @@ FILES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(
 # the looks at providers, of what streams are fed by), and nowhere else
 BLIND = {
     "ops/ensure.py": 1, "faces/cli/main.py": 1, "adapters/shared/bounded.py": 1, "faces/loops/clockwork.py": 1, "wiring/serving.py": 1,
-    "faces/http/feeds.py": 1, "faces/http/stream.py": 1,
+    "faces/http/feeds.py": 1, "faces/http/stream.py": 1, "faces/http/visits.py": 1, "faces/http/previewing.py": 1,
 }  # fmt: skip
 # who may open a socket: the demo's own model and the proof of isolation, on the loopback; the agent that comes with rdev, and the trial of a
 # credential, which are told where to go; the transport to a cluster; the one to a Gitea; webhooks, by a rule for every address; the server,
-# and what waits in it
+# and what waits in it; ports of pods, on the loopback and over the transport to a cluster, and who carries them to a visitor
 SOCKETS = {
     "adapters/scripted.py", "adapters/agents/bundled.py", "adapters/agents/trial.py", "adapters/local/probe.py",
-    *(f"adapters/kubernetes/{name}.py" for name in ("access", "calling", "kubeconfig", "refusals", "socket", "wire")),
+    *(f"adapters/kubernetes/{name}.py" for name in ("access", "calling", "forwarding", "kubeconfig", "refusals", "socket", "wire")),
+    "adapters/local/listening.py", "domain/preview.py", "faces/cli/previews.py",
     "adapters/gitea/calling.py", "adapters/webhooks/policy.py", "adapters/webhooks/sender.py",
-    *(f"faces/http/{name}.py" for name in ("server", "guards", "wire", "stream", "feeds")),
+    *(f"faces/http/{name}.py" for name in ("server", "guards", "wire", "stream", "feeds", "visits", "previewing", "front")),
 }  # fmt: skip
 NETWORK = {
     "socket",

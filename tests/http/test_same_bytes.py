@@ -42,6 +42,7 @@ SAME: dict[str, tuple[str, tuple[str, ...]]] = {
     "pool.audit": ("GET /pool/audit", ("pool", "audit")),
     "operation.list": ("GET /operations", ("operation", "list")),
     "key.list": ("GET /keys", ("key", "list")),
+    "session.list": ("GET /sessions?project=shop", ("session", "list", "--project", "shop")),
     "checkout.list": ("GET /checkouts", ("checkout", "list")),
     "branch.list": ("GET /projects/shop/branches", ("branch", "list", "shop")),
 }
@@ -58,6 +59,9 @@ OWN_TESTS = {
     **dict.fromkeys(("receipt.show", "receipt.verify"), "of a receipt that was written: test_receipt_routes.py"),
     "operation.show": "of an operation that was asked for over HTTP",
     **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
+    **{f"preview.{verb}": "of a session that was started: test_preview_routes.py" for verb in ("open", "list", "close")},
+    "session.show": "of a session that was started: test_session_routes.py",
+    "session.events": "a stream",
     "key.create": "another key every time",
     **dict.fromkeys(
         ("checkout.start", "checkout.show", "checkout.extend", "checkout.cancel"), "of a checkout that was made: test_checkout_routes.py"

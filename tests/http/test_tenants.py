@@ -11,9 +11,10 @@ import pytest
 from rdev_cli.domain.access import Grant, Scope
 from rdev_cli.domain.codec import plain
 from rdev_cli.domain.review import CheckRun, Receipt, Signer, Verdict
+from rdev_cli.domain.session import SessionSpec
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.face import Guarded, unauthorized
-from rdev_cli.ops import known, receipts
+from rdev_cli.ops import known, receipts, sessions
 from rdev_cli.wiring.services import Services
 from tests.conftest import Rdev
 from tests.support.receiver import Receiver
@@ -21,13 +22,24 @@ from tests.support.wire import Answer, Wire
 
 MINE, THEIRS = (f"rdev_sk_{letter * 8}_{'0' * 32}" for letter in "ab")
 # what a parameter of a path may name of somebody else's; a new one must get a line here, or a reason below
-OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "receipt", "checkout"}
+OWNED = {"project", "command", "operation", "webhook", "delivery", "key", "receipt", "checkout", "session"}
 SHARED = {
     "agent": "an agent is no project's",
     "name": "a credential is no project's, and a key for some projects reaches none",
+    "port": "a port is a number; whose it is, its session says",
     "context": "where a server works is no project's",
 }
-_KINDS = {"command": "cmd", "operation": "opn", "webhook": "whk", "delivery": "dlv", "key": "key", "receipt": "rcp", "checkout": "chk"}
+_KINDS = {
+    "command": "cmd",
+    "operation": "opn",
+    "webhook": "whk",
+    "delivery": "dlv",
+    "key": "key",
+    "receipt": "rcp",
+    "checkout": "chk",
+    "session": "ses",
+}
+PORT = "3000"
 NOBODYS = {"project": "none", **{name: f"{kind}_{'0' * 20}" for name, kind in _KINDS.items()}}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
@@ -52,6 +64,13 @@ BODIES: dict[str, Any] = {
     "receipt.replay": {},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
+    "session.start": {"project": "{project}"},
+    "command.run.session": {"argv": ["true"]},
+    "command.run.session.shell": {"command": "true"},
+    "command.run.session.git": {"argv": ["status"]},
+    "agent.run.session": {"prompt": "look", "agent": "bundled"},
+    "agent.run.session.claude": {"prompt": "look"},
+    "preview.open": {"port": 3000},
     "checkout.start": {},
     "checkout.extend": {"lasts_seconds": 3600},
 }
@@ -104,6 +123,8 @@ def two(services: Services, project: str, rdev: Rdev, endpoint: Receiver) -> Ite
         own["delivery"] = new(key, f"/webhooks/{own['webhook']}/test")
         own["receipt"] = written(services, own["project"]).id
         own["signer"] = services.store.some(Signer, project=own["project"])[0].id
+        own["session"] = sessions.start(services, SessionSpec(project=own["project"])).id
+        new(key, f"/sessions/{own['session']}/previews", {"port": int(PORT)})
         own["checkout"] = new(key, f"/projects/{own['project']}/checkouts", {})
         own["key"] = new(key, "/keys", {"name": "one", "scopes": ["projects:read"], "projects": [own["project"]]})
     yield made
@@ -130,7 +151,9 @@ def routes(app: Any) -> Iterator[tuple[str, str, str, list[str]]]:
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
-    return re.sub(r"\{([^}]*)\}", lambda m: ids.get(m[1], "claude"), path) + ("?path=README.md" if path.endswith("/files") else "")
+    return re.sub(r"\{([^}]*)\}", lambda m: ids.get(m[1], PORT if m[1] == "port" else "claude"), path) + (
+        "?path=README.md" if path.endswith("/files") else ""
+    )
 
 
 def test_every_name_in_a_path_and_every_body_has_its_case(two: Two) -> None:
@@ -176,7 +199,13 @@ def test_a_project_of_somebody_elses_name_is_not_made(two: Two) -> None:
 
 def test_what_is_asked_for_in_words_beside_the_path_is_not_there_either(two: Two, services: Services) -> None:
     command = two.mine["command"]
-    for target in ("/commands?project=shop", "/agents/usage?project=shop", "/agents/usage?project=none", "/checkouts?project=shop"):
+    for target in (
+        "/commands?project=shop",
+        "/agents/usage?project=shop",
+        "/agents/usage?project=none",
+        "/checkouts?project=shop",
+        "/sessions?project=shop",
+    ):
         assert two.ask(THEIRS, "GET", target).status == 404, target
     for target in ("/events?subject=shop", f"/events?subject={command}"):
         assert json.loads(two.ask(THEIRS, "GET", target).body)["data"]["items"] == [], target
@@ -192,7 +221,7 @@ def test_no_list_counts_what_is_somebody_elses(two: Two) -> None:
     for target in (
         "/projects", "/projects?all=true", "/commands", "/commands?limit=1", f"/commands?before={two.mine['command']}", "/agents/usage", "/agents",
         "/events", "/events?after=1", "/events?limit=1000", "/credentials", "/projects/other", "/projects/other/status", "/projects/other/logs", "/projects/other/receipts", "/operations", "/webhooks", "/deliveries", "/keys",
-        "/checkouts", "/checkouts?ended=true", f"/checkouts?before={two.mine['checkout']}", "/projects/other/branches",
+        "/sessions", "/sessions?all=true", "/commands?session=" + two.theirs["session"], "/checkouts", "/checkouts?ended=true", f"/checkouts?before={two.mine['checkout']}", "/projects/other/branches",
     ):  # fmt: skip
         answer = two.ask(THEIRS, "GET", target)
         assert answer.status < 500, (target, answer.body)

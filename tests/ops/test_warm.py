@@ -77,8 +77,8 @@ def test_any_doubt_destroys_the_pod_and_the_journal_says_why(world):
     assert event.data == {"project": "shop", "session": "ses_one", "pod": mine.pod, "reason": "a socket listens at 8080"}
 
 
-@pytest.mark.parametrize("call", ["give_back:before", "give_back:after"])
-def test_marks_that_cannot_be_taken_off_are_a_doubt(world, call):
+@pytest.mark.parametrize("call", ["scrub:before", "scrub:after", "give_back:before", "give_back:after"])
+def test_a_look_or_a_patch_that_gets_no_answer_is_a_doubt(world, call):
     pool.fill(world, 1)
     mine = lent(world)
     world.pool.trouble.add(call)

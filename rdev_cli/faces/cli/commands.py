@@ -32,6 +32,9 @@ def _id(value: str) -> None:
 def list_(
     ctx: typer.Context,
     project: Annotated[str | None, typer.Option("--project", "-p", metavar="PROJECT", help="Only this project's.")] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="SESSION", help="Only this session's: its id, or a unique beginning of it.")
+    ] = None,
     running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
     before: Annotated[
         str | None, typer.Option("--before", metavar="COMMAND", help="Only those older than this one.", callback=checked(_id))
@@ -39,8 +42,8 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many.")] = 50,
 ) -> None:
     chosen = "" if project is None else one(ctx, project)
-    found = commands.list_(hand(ctx).world(), project=chosen, running=running, before=before or "", limit=limit)
-    empty = "nothing matches" if project or running or before else "no commands yet; run one: rdev exec PROJECT -- ls"
+    found = commands.list_(hand(ctx).world(), project=chosen, session=session or "", running=running, before=before or "", limit=limit)
+    empty = "nothing matches" if project or session or running or before else "no commands yet; run one: rdev exec PROJECT -- ls"
     show(ctx, found, empty=empty, more="rdev command list --before {}")
 
 

@@ -9,6 +9,7 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") (/[\x21-\x7e\x80-\xff]*) HTTP/1\.([01])")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*")
+_HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _OURS = re.compile(rb"(?:__(?:Host|Secure)-)?rdev[-_][^=]*", re.IGNORECASE)  # cookies of this server's own
@@ -79,6 +80,12 @@ def _said(fields: list[tuple[bytes, bytes, bytes]]) -> dict[bytes, list[bytes]]:
 
 def _words(values: list[bytes]) -> list[bytes]:
     return [word.strip().lower() for value in values for word in value.split(b",") if word.strip()]
+
+
+def named(head: bytes) -> bytes:
+    """Return the host that the beginning of a connection asks for, empty if it names none or several."""
+    found: list[bytes] = _HOST.findall(head)
+    return found[0].rstrip() if len(found) == 1 else b""
 
 
 def asked(head: bytes) -> Asked:

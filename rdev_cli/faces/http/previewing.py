@@ -3,18 +3,14 @@
 import asyncio
 import contextlib
 import http
-import re
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any
 
-import h11
-
 from rdev_cli.domain.errors import Conflict, NotFound, RdevError
-from rdev_cli.faces.http.heads import HEAD, Answered, Asked, Bad, Body, answered, asked, forwarded, returned, told
+from rdev_cli.faces.http.heads import HEAD, Answered, Asked, Bad, Body, answered, asked, forwarded, named, returned, told
 from rdev_cli.faces.http.visits import Target, Visits, words
-from rdev_cli.faces.http.wire import Wire
 from rdev_cli.wiring.log import log
 
 LATE = 10.0  # seconds in which a request's head must be whole
@@ -23,62 +19,10 @@ LINGER = 1.0  # seconds in which one that still sends may read its answer
 STALL = 60.0  # seconds that a side may take nothing of what is there for it
 HELD = 256 << 10  # bytes that are held for a side which does not take them, beside what the system holds
 REASONS = {status.value: status.phrase.encode() for status in http.HTTPStatus}
-_HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 _NOWHERE = "There is no such preview, or its session has ended."
 _NOBODY = "Nothing answers at port {} of this session.\nStart the server there, at 127.0.0.1 or 0.0.0.0, and load this again."
 _MUCH = "This session has sent as much as it may in an hour. Come back later."
-
-
-def named(head: bytes) -> bytes:
-    """Return the host that the beginning of a connection asks for, empty if it names none or several."""
-    found: list[bytes] = _HOST.findall(head)
-    return found[0].rstrip() if len(found) == 1 else b""
-
-
-class Front(Wire):
-    """A connection of the server, before it is known whom a request is for: the hosts of previews never reach the app, nor its host a preview."""
-
-    visits: Visits
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._again: Callable[[], asyncio.Protocol] = lambda: type(self)(*args, **more)
-        self._head = b""
-
-    def data_received(self, data: bytes) -> None:
-        """Hold a request's head until its host is known."""
-        if not self._head and (self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]):
-            super().data_received(data)
-            return
-        self._head += data
-        end = self._head.find(b"\r\n\r\n")
-        if end < 0 and self._head[0] > 0x20 and len(self._head) < HEAD and b"\n\n" not in self._head and b"\n\r\n" not in self._head:
-            self._unset_keepalive_if_required()
-            return  # the limit on the time that this takes runs already
-        head, self._head = self._head, b""
-        host = named(head[: max(end, 0)])
-        if not host or self.visits.label(host) is None:
-            super().data_received(head)
-            return
-        self.leave()
-        visit = Visit(self.visits, self.connections, self.again)
-        self.transport.set_protocol(visit)
-        visit.connection_made(self.transport)
-        visit.data_received(head)
-
-    def leave(self) -> None:
-        """Let go of the connection."""
-        self._unset_keepalive_if_required()
-        self.connections.discard(self)
-
-    def again(self, transport: asyncio.Transport, head: bytes) -> None:
-        """Take a connection back, whose next request is for the app."""
-        front = self._again()
-        transport.set_write_buffer_limits()
-        transport.set_protocol(front)
-        front.connection_made(transport)
-        front.data_received(head)
 
 
 class _Side(asyncio.Protocol):
