@@ -6,10 +6,11 @@ from shlex import quote
 
 from rdev_cli.domain.errors import Cancelled, Partial, RdevError, Unavailable
 from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
+from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.session import LIVE, Session
 from rdev_cli.domain.values import sized
-from rdev_cli.domain.worker import POOL, Worker
+from rdev_cli.domain.worker import Worker
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 
@@ -17,6 +18,7 @@ BUDGET = 10 << 30  # bytes that rdev may take before the doctor warns
 FREE = 1 << 30  # bytes that must be free where the state is
 YOUNG = 3600  # seconds in which a thing without a record may be that of a command at work
 _WORDS = (("pods", PartKind.POD), ("repositories", PartKind.REPOSITORY), ("output", PartKind.OUTPUT), ("records", PartKind.STATE))
+_MOST = 10_000  # records that are asked for
 SHOWN = 20  # leftovers that the doctor names one by one
 
 
@@ -74,10 +76,13 @@ def _frees(part: Part, current: str) -> str:
 def _leftovers(world: World, parts: Sequence[Part], current: str) -> Sequence[Check]:
     try:
         projects = world.store.projects()
-        ids, repositories = {str(p.id) for p in projects}, {f"{p.name}.git" for p in projects}
-        lasting = [state.value for state in LIVE]
-        sessions, workers = world.store.some(Session, of={"state": lasting}, limit=10_000), world.store.some(Worker, limit=1000)
-        pods = {*(p.pod for p in projects), *(s.pod for s in sessions), *(w.pod for w in workers)}
+        sessions = world.store.some(Session, of={"state": [one.value for one in LIVE]}, limit=_MOST)
+        holders: list[Project | Session | Worker] = [
+            *projects,
+            *sessions,
+            *world.store.some(Worker, limit=_MOST),
+        ]  # each has a pod of its own
+        ids, pods, repositories = {str(one.id) for one in holders}, {one.pod for one in holders}, {f"{p.name}.git" for p in projects}
         left = [part for part in parts if part.context in ("", current) and _loose(world, part, ids, pods | repositories)]
     except Unavailable:
         return []  # the state itself cannot be read, which has a line of its own
