@@ -242,16 +242,13 @@ def finish(world: World, checkout: Checkout, state: CheckoutState) -> bool:
 def cancel_all(world: World, project: Project) -> None:
     """Cancel every checkout of a project that goes; Partial names those whose credentials could not be taken away."""
     active = world.store.some(Checkout, project=project.name, of={"state": CheckoutState.ACTIVE.value}, limit=100_000)
-    left = [one.id for one in active if not finish(world, one, CheckoutState.CANCELLED)]
-    left += [
-        debt.reason for debt in debts.owed(world) if debt.project == project.name and debt.reason not in left and debts.pay(world, debt)
-    ]
+    for one in active:
+        finish(world, one, CheckoutState.CANCELLED)
+    # one whose start was cut off has no record
+    left = [(debt, trouble) for debt in debts.owed(world) if debt.project == project.name and (trouble := debts.pay(world, debt))]
     if left:
-        raise Partial(
-            f"credentials of checkouts could not be taken away: {', '.join(left)}",
-            left=tuple(left),
-            hint=f"rdev project delete {project.name}",
-        )
+        words = tuple(f"the credential of {debt.reason} stays: {trouble}" for debt, trouble in left)
+        raise Partial("; ".join(words), left=words, hint=f"rdev project delete {project.name}")
 
 
 def expire(world: World) -> int:

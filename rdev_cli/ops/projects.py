@@ -332,7 +332,7 @@ def delete(world: World, project: str) -> Project:
 
 
 def _removing(world: World, project: Project) -> Sequence[Step]:
-    from rdev_cli.ops import commands, receipts, sweeping
+    from rdev_cli.ops import checkouts, commands, receipts, sweeping
     from rdev_cli.ops.ensure import Step
 
     def nothing() -> None:
@@ -340,6 +340,7 @@ def _removing(world: World, project: Project) -> Sequence[Step]:
 
     return [
         Step("sessions", f"end the sessions of {project.name}; nothing of them is kept", lambda: sweeping.end_all(world, project), nothing),
+        Step("checkouts", f"cancel the checkouts of {project.name}", lambda: checkouts.cancel_all(world, project), nothing),
         Step("keys", f"forget the keys that sign receipts of {project.name}", lambda: receipts.forget(world, project), nothing),
         Step("commands", f"end the commands of {project.name} and forget their output", lambda: commands.end_all(world, project), nothing),
         Step("pod", f"remove the pod {project.pod} with the work tree", lambda: world.cluster.delete_pod(project), nothing),

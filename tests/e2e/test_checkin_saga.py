@@ -18,13 +18,14 @@ from rdev_cli.domain.review import Receipt
 from rdev_cli.domain.session import LIVE, Session, SessionSpec
 from rdev_cli.ops import commands, sessions
 from rdev_cli.wiring.services import Services
-from tests.e2e.test_saga import _git, _local, _look, _strike, again
+from tests.e2e.test_saga import _git, _local, again
+from tests.support.striking import look, strike
 
 pytestmark = pytest.mark.state
 
 __all__ = ["again"]
 PARTS = pytest.mark.parametrize("part", range(2))
-SOME = 11  # every so many of the steps of a check-in with checks
+SOME = 23  # every so many of the steps of a check-in with checks
 
 
 @pytest.fixture
@@ -83,17 +84,17 @@ def _checked_in(home: Mapping[str, str], id: str, where: object) -> None:
 
 def _killed(home, rdev, cwd: Path, tmp_path: Path, back, words: tuple[str, ...], id: str, every: tuple[int, int]) -> int:
     """Kill a check-in at those of its steps, and finish it; return how many steps there were."""
-    last, steps = _look(home, cwd, back, *words, report=tmp_path / "steps.json")
+    last, steps = look(home, cwd, back, *words, report=tmp_path / "steps.json")
     first, apart = every
     for step in steps[first::apart]:
         back()
-        assert _strike(home, cwd, step, "SIGKILL", *words) == -signal.SIGKILL, step
+        assert strike(home, cwd, step, "SIGKILL", *words) == -signal.SIGKILL, step
         finished = rdev(*words, cwd=cwd)
         assert finished.returncode == 0, (step, finished.stderr.decode())
         _checked_in(home, id, step)
     if first == 0:
         back()
-        assert _strike(home, cwd, last + 1, "SIGKILL", *words) == 0  # these were all
+        assert strike(home, cwd, last + 1, "SIGKILL", *words) == 0  # these were all
     return len(steps)
 
 

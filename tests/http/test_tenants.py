@@ -52,6 +52,8 @@ BODIES: dict[str, Any] = {
     "command.run.git": {"argv": ["status"]},
     "agent.run": {"prompt": "look", "agent": "bundled"},
     "agent.run.claude": {"prompt": "look"},
+    "checkin.run": {"message": "work"},
+    "checkin.run.checkout": {"message": "work"},
     "credential.set": {"value": "x"},
     "credential.import": {"text": "A=1"},
     "journal.prune": {"before": "2026-01-01T00:00:00Z"},

@@ -18,10 +18,12 @@ def strike(home: Mapping[str, str], tmp_path: Path, step: int, how: str, *words:
     return done.returncode
 
 
-def look(home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str) -> tuple[int, list[int]]:
+def look(
+    home: Mapping[str, str], tmp_path: Path, back: Callable[[], None], *words: str, report: Path | None = None
+) -> tuple[int, list[int]]:
     """Return how many steps there are in a command, and those before which something changed in the home."""
     back()
-    report = tmp_path / "steps.json"
+    report = report or tmp_path / "steps.json"
     argv = [sys.executable, str(STRUCK), "look", str(report), "--", *words]
     subprocess.run(argv, env=dict(home), cwd=tmp_path, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
     back()

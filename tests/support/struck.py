@@ -53,6 +53,7 @@ def around(owner: object, name: str) -> None:
 
 
 def main() -> int:
+    from rdev_cli.adapters import copies
     from rdev_cli.adapters.local import cluster, forge, pulls
     from rdev_cli.adapters.shared import bare, contents, origins
     from rdev_cli.adapters.sqlite.database import Database
@@ -64,7 +65,7 @@ def main() -> int:
         return _Commit(begin(self))
 
     Database.writing = writing
-    for module in (bare, contents, origins):
+    for module in (bare, contents, origins, copies):
         around(module, "git")
     around(pulls, "write_whole")
     for name in ("rename", "mkdir", "replace"):
@@ -73,7 +74,7 @@ def main() -> int:
         around(cluster.LocalCluster, name)
     for name in ("ensure_repository", "seed", "take", "delete_repository"):
         around(forge.LocalForge, name)
-    for module in (forge, cluster):
+    for module in (bare, cluster):
         around(module, "remove_tree")
     if not LOOKING:
         return rdev(sys.argv[4:])

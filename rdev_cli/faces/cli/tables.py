@@ -237,7 +237,6 @@ _CARDS: dict[str, Callable[[Any], Pairs]] = {
 _ELSEWHERE = {
     **dict.fromkeys(("Receipt", "Replay", "Checkin"), "review_tables"),
     **dict.fromkeys(("Checkout", "CheckoutFolder", "CheckoutStarted", "Branch"), "checkout_tables"),
-    **dict.fromkeys(("Receipt", "Replay"), "review_tables"),
     "Session": "session_tables",
     **dict.fromkeys(("Worker", "Audit"), "pool_tables"),
 }
