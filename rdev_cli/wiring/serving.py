@@ -82,10 +82,12 @@ def is_address(text: str) -> bool:
 
 
 def preview_base(domain: str, url: str) -> str:
-    """Return under which address previews are seen that a server at this URL has: the domain's, else names of this machine; empty for a socket's file."""
+    """Return under which address previews are seen that a server at this URL has: the domain's, else names of this machine; empty for no server."""
     if domain:
         return f"https://{domain}"
     scheme, _, rest = url.partition("://")
+    if url.startswith("unix:"):
+        return "http://localhost"  # whoever leads browsers to the socket's file knows the port
     return f"{scheme}://localhost:{rest.rpartition(':')[2]}" if rest else ""
 
 

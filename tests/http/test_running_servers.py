@@ -24,11 +24,10 @@ def test_a_server_is_known_as_long_as_it_runs(services, spawn: Spawn, rdev: Rdev
     assert not list(services.folder.glob("*serving.*"))
 
 
-def test_what_a_server_leaves_is_rdevs_to_remove(services, rdev: Rdev):
+def test_what_a_server_leaves_is_rdevs_to_remove(services, rdev: Rdev, project: str):
     with announced(services, "http://127.0.0.1:1"):
         os.link(services.folder / f"serving.{os.getpid()}", services.folder / ".serving.7.part")
         said = rdev("uninstall", "--dry-run", "-o", "json").stdout
-        assert said.count(b"serving.") in (0, 2)
         assert b"not rdev's" not in said
 
 
@@ -36,7 +35,7 @@ def test_what_a_server_leaves_is_rdevs_to_remove(services, rdev: Rdev):
     ("domain", "url", "base"),
     [
         ("", "http://127.0.0.1:8080", "http://localhost:8080"), ("", "https://[::1]:8443", "https://localhost:8443"),
-        ("", "unix:/run/rdev.sock", ""), ("", "", ""), ("preview.example.org", "unix:/run/rdev.sock", "https://preview.example.org"),
+        ("", "unix:/run/rdev.sock", "http://localhost"), ("", "", ""), ("preview.example.org", "unix:/run/rdev.sock", "https://preview.example.org"),
     ],
 )  # fmt: skip
 def test_an_address_is_under_where_the_server_is(domain, url, base):
