@@ -35,11 +35,11 @@ NAMESPACE = "t-bench-pool"
 TAKEN = f"{manifests.LABEL}taken"  # what the reference writes on a pod that it takes
 
 
-def world(home: Path) -> Services:
-    """Return the world of a user whose context is the cluster."""
+def world(home: Path, namespace: str = NAMESPACE) -> Services:
+    """Return the world of a user whose context is a namespace of the cluster."""
     environ = {"HOME": str(home), "PATH": os.environ["PATH"], "RDEV_CONTEXT": "lab"}
     made = Services(environ={**environ, "RDEV_CONTEXT": ""}, cwd=home)
-    values = {"kubeconfig": os.environ["RDEV_TEST_KUBECONFIG"], "namespace": NAMESPACE, "image": os.environ["RDEV_TEST_IMAGE"]}
+    values = {"kubeconfig": os.environ["RDEV_TEST_KUBECONFIG"], "namespace": namespace, "image": os.environ["RDEV_TEST_IMAGE"]}
     made.settings.set("lab", {**values, "cpu": "500m", "memory": "256Mi"})
     return Services(environ=environ, cwd=home)
 

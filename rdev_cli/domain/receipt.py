@@ -9,7 +9,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
-from rdev_cli.domain.codec import moment, plain, to_json, value
+from rdev_cli.domain.codec import moment, plain
+from rdev_cli.domain.codec import value as value_of
 from rdev_cli.domain.errors import Invalid
 from rdev_cli.domain.review import Receipt
 from rdev_cli.domain.values import shown
@@ -17,6 +18,11 @@ from rdev_cli.domain.values import shown
 BYTES = 4 << 20  # of a document; what a receipt holds is bounded by what a project declares
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HINT = "give what rdev receipt show RECEIPT -o json printed"
+
+
+def canonical(value: Any) -> bytes:
+    """Return plain data as the one text that stands for it: JSON in ASCII with sorted keys and no blanks, which every language can write."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":")).encode()
 
 
 def parsed(document: bytes) -> tuple[Receipt, Sequence[str]]:
@@ -49,10 +55,10 @@ def parsed(document: bytes) -> tuple[Receipt, Sequence[str]]:
     for name in ("commit", "base"):
         if not _HEX.fullmatch(data[name]) and (name == "commit" or data[name]):
             raise _none(f"its {name} is no commit")
-    receipt: Receipt = value(Receipt, {name: data[name] for name in hints})
+    receipt: Receipt = value_of(Receipt, {name: data[name] for name in hints})
     again = plain(receipt)
     # times and nested objects may be written in other ways that mean the same: rdev writes one
-    wrong += [name for name in hints if to_json(again.get(name)) != to_json(data[name])]
+    wrong += [name for name in hints if canonical(again.get(name)) != canonical(data[name])]
     return receipt, [*wrong, *twice]
 
 

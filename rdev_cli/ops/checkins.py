@@ -10,9 +10,10 @@ from rdev_cli.domain.command import OPEN, CommandKind
 from rdev_cli.domain.errors import Conflict, Failed, Invalid, NotFound, RdevError
 from rdev_cli.domain.operation import OperationState, StepState
 from rdev_cli.domain.review import Checkin, Finding, Pull, Receipt, Severity, Verdict
-from rdev_cli.domain.session import Purpose, SessionState
+from rdev_cli.domain.session import SessionState
 from rdev_cli.domain.values import shown
 from rdev_cli.ops import checkouts, commands, known, receipts, reviews, scanning, sessions, workspaces
+from rdev_cli.ops.changes import Source, source
 from rdev_cli.ops.ensure import HELD, begin, lease
 from rdev_cli.ops.ledger import Pace, Scope, operation
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from rdev_cli.domain.checkout import Checkout
     from rdev_cli.domain.lease import Lease
     from rdev_cli.domain.operation import Operation
-    from rdev_cli.domain.project import Project
     from rdev_cli.domain.session import Session
     from rdev_cli.ops.checks import Audience
     from rdev_cli.ports import World
@@ -43,9 +43,9 @@ def run(
     moved, was rewritten or does not merge: nothing is ever forced. A review that fails leaves the pull request open.
     """
     # `folder`: a checkout's clone on this machine, from which its branch is pushed; without one what was pushed already is checked in
-    first = _source(world, spec)
+    first = source(world, spec)
     with lease(world, f"checkin:{first.id}") as held:
-        return _Checkin(world, held, _source(world, spec), spec, folder, tell or (lambda _: None), audience).run()
+        return _Checkin(world, held, source(world, spec), spec, folder, tell or (lambda _: None), audience).run()
 
 
 def verdict(checkin: Checkin) -> None:
@@ -63,52 +63,13 @@ def verdict(checkin: Checkin) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a change comes from, and where it shall go."""
-
-    project: Project
-    branch: str
-    target: str
-    began: str  # the commit that the work on it began at
-    rooted: bool  # that commit was the target's own
-    session: Session | None = None
-    checkout: Checkout | None = None
-
-    @property
-    def id(self) -> str:
-        """The session's or the checkout's id."""
-        return self.session.id if self.session else self.checkout.id if self.checkout else ""
-
-    @property
-    def subject(self) -> str:
-        """What an operation on it is about."""
-        return f"{'session' if self.session else 'checkout'}:{self.id}"
-
-
-def _source(world: World, spec: CheckinSpec) -> _Source:
-    if spec.session:
-        session = known.session(world, spec.session)
-        if session.purpose is not Purpose.WORK:
-            raise Conflict(
-                f"{session.id} is one of rdev's own, for checks", hint="rdev session list shows the ones there are", code="CHECKS_ONLY"
-            )
-        project = known.project(world, session.project)
-        return _Source(
-            project, session.branch, project.branch, session.base, rooted=session.branch == f"rdev/{session.id}", session=session
-        )
-    checkout = known.checkout(world, spec.checkout)
-    project = known.ready(world, checkout.project)
-    return _Source(project, checkout.branch, checkout.target, checkout.base, rooted=True, checkout=checkout)
-
-
 @dataclass(slots=True)
 class _Checkin:
     """One check-in on its way; each step looks at what is there, and does what is left."""
 
     world: World
     held: Lease
-    source: _Source
+    source: Source
     spec: CheckinSpec
     folder: str
     tell: Callable[[str], None]

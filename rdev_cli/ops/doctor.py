@@ -36,6 +36,8 @@ def check(world: World) -> Sequence[Check]:
         hint = f"rdev {noun} {verb} {name} goes on, rdev {noun} delete {name} clears it"
         if noun == "session":  # whoever starts one again starts another
             hint = f"rdev session end {name} {'clears it' if verb == 'start' else 'goes on'}; so does rdev gc, and rdev serve by itself"
+        if noun == "checkin":
+            hint = f"rdev checkin {name}{' --merge' if left.spec.get('merge') else ''} goes on"
         found.append(
             Check(
                 name=f"unfinished.{left.id}",

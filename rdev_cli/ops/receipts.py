@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rdev_cli.domain.codec import plain, to_json
-from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
+from rdev_cli.domain.codec import plain
+from rdev_cli.domain.errors import Conflict, Invalid, NotFound, RdevError, Unavailable
 from rdev_cli.domain.page import Page
-from rdev_cli.domain.receipt import parsed
+from rdev_cli.domain.receipt import canonical, parsed
 from rdev_cli.domain.report import Check
 from rdev_cli.domain.report import Verdict as Found
 from rdev_cli.domain.review import Receipt, Replay, ReplayedRun, Signer, Step, Verdict
@@ -78,12 +78,12 @@ def body(receipt: Receipt) -> bytes:
     """Return what is signed: the canonical JSON of all but the signature."""
     told = plain(receipt)
     del told["signature"]
-    return to_json(told).encode()
+    return canonical(told)
 
 
 def digests(receipt: Receipt) -> Mapping[str, str]:
     """Return a digest of each field, by which the journal can name the one that was changed."""
-    return {name: hashlib.sha256(to_json(value).encode()).hexdigest()[:32] for name, value in plain(receipt).items()}
+    return {name: hashlib.sha256(canonical(value)).hexdigest()[:32] for name, value in plain(receipt).items()}
 
 
 # keys
@@ -111,10 +111,14 @@ def _signing(world: World, project: Project) -> tuple[Signer, Secret]:
             created_at=world.clock.now(),
         )  # fmt: skip
         vault.put({made.id: key})
-        with world.store.transaction() as tx:
-            known.still(tx, project)
-            tx.put(made)
-            tx.append("signer.created", made.id, {"project": project.name, "public_key": public})
+        try:
+            with world.store.transaction() as tx:
+                known.still(tx, project)
+                tx.put(made)
+                tx.append("signer.created", made.id, {"project": project.name, "public_key": public})
+        except RdevError:
+            vault.drop(made.id)
+            raise
     return made, key
 
 

@@ -116,7 +116,8 @@ def request(tx: Writing, world: World, session: Session, *, fresh: bool = True) 
 
 def _intent(world: World, project: Project, session: Session) -> Operation:
     """Return the intent of a start; whose branch it is, as seen at its beginning, decides whether an undo takes it away."""
-    new = session.purpose is Purpose.WORK and not world.forge.find_branch(project, session.branch)
+    own = session.branch == own_branch(session.id)  # nobody else makes one of that name
+    new = session.purpose is Purpose.WORK and (own or not world.forge.find_branch(project, session.branch))
     return begin(world, "session.start", f"session:{session.id}", {"project": project.name, "new": new})
 
 

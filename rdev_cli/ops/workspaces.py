@@ -35,6 +35,12 @@ cat >"$file" || exit 1
 whole=
 [ ! -e .git ] || ! g rev-parse --quiet --verify refs/rdev/whole >/dev/null || whole=1
 [ -n "$whole$fresh" ] || [ -z "$(ls -A)" ] || exit 5
+if [ -z "$whole" ] && [ -n "$fresh" ]; then # somebody waits for it, and there is nothing to join with: the fewest processes
+  if [ -e .git ]; then g symbolic-ref HEAD "refs/heads/$branch"; else g init --quiet --template= --initial-branch="$branch"; fi || exit 1
+  sha=$(g bundle unbundle "$file") && sha=${sha%% *} && g reset --hard --quiet "$sha" || exit 1
+  printf 'update refs/rdev/%s '"$sha"'\\n' forge whole start | g update-ref --stdin
+  exit
+fi
 [ -e .git ] || g init --quiet --template= --initial-branch="$branch" || exit 1
 g fetch --quiet --no-tags --no-write-fetch-head --end-of-options "$file" "+refs/heads/$branch:refs/rdev/forge" || exit 1
 code=0

@@ -102,15 +102,16 @@ def test_a_pod_is_made_once_and_deleted_once(world):
     assert (world.cluster.pod_present(project()), world.cluster.pod_commit(project())) == (False, "")  # its work tree is not filled
     world.cluster.mark_pod(project(), "abc")
     assert (world.cluster.pod_present(project()), world.cluster.pod_commit(project())) == (True, "abc")
+    assert world.cluster.pod_kept(project())
     assert not world.cluster.ensure_pod(project())
     assert [world.cluster.delete_pod(project()) for _ in (1, 2)] == [True, False]
-    assert not world.cluster.pod_present(project())
+    assert (world.cluster.pod_present(project()), world.cluster.pod_kept(project())) == (False, False)
 
 
 def test_a_pod_of_another_installation_is_left_alone(world):
     world.cluster.ensure_pod(project())
     world.cluster.mark_pod(project(), "abc")
-    for call in (world.another.pod_present, world.another.ensure_pod, world.another.delete_pod):
+    for call in (world.another.pod_present, world.another.pod_kept, world.another.ensure_pod, world.another.delete_pod):
         with pytest.raises(Conflict):
             call(project())
     assert world.cluster.pod_present(project())

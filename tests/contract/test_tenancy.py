@@ -189,7 +189,9 @@ TRICKS: dict[str, Callable[[Any], object]] = {
     "a command of its own in another's project": lambda tx: tx.put_command(replace(command("other", "cmd_new"), project_id=SHOP.id)),
     "a session of its own over another's record": lambda tx: tx.put(session("other", "ses_shop")),
     "another's session": lambda tx: tx.take("session:ses_shop", owner="own", seconds=60),
+    "the check-in of another's session": lambda tx: tx.take("checkin:ses_shop", owner="own", seconds=60),
     "the work tree of another's session": lambda tx: tx.take("workspace:ses_shop", owner="own", seconds=60),
+    "the checks of another's session": lambda tx: tx.take("checks:ses_shop", owner="own", seconds=60),
     "an operation on another's session": lambda tx: tx.put_operation(replace(operation("other", "opn_new"), subject="session:ses_shop")),
     "a line about a session of another's": lambda tx: tx.append("session.ended", "ses_shop", {}),
     "a webhook of its own over another's record": lambda tx: tx.put_webhook(webhook("other", "other", id="whk_shop")),
@@ -357,6 +359,7 @@ def test_pages_of_a_bound_caller_are_whole(whole: SqliteStore) -> None:
     assert [c.id for c in mine.commands(before="cmd_shop", limit=3)] == ["cmd_30", "cmd_20", "cmd_10"]
     assert [e.subject for e in mine.events(after=0, limit=6)] == ["shop", "cmd_shop", "cmd_00", "cmd_10", "cmd_20", "cmd_30"]
     assert [c.id for c in mine.find_commands("cmd_")] == ["cmd_00", "cmd_10"]
+    assert mine.events(after=0, session="ses_other") == []
     assert mine.commands(project="other") == mine.usage(project="other") == mine.events(after=0, subject="cmd_01") == []
 
 

@@ -45,6 +45,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("project", "adopt"): "plan",
     ("project", "delete"): "plan",
     ("claude",): "command",
+    ("checkin",): "checkin",
     ("exec",): "command-output",
     ("shell",): "command-output",
     ("git",): "command-output",

@@ -145,6 +145,7 @@ UNTRIED = {
     ("context", "remove"),
     ("project", "adopt"),
     ("claude",),
+    ("checkin",),  # a change: tests/e2e/test_checkins.py
     ("demo",),
     *(("key", verb) for verb in ("show", "revoke")),
     # a session, and its end: tests/e2e/test_session_commands.py, test_attach.py

@@ -1,6 +1,7 @@
 """rdev session as a user types it: what is printed, what is refused, and what is the same as with a project."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,51 @@ def test_gc_sweeps_sessions_before_anything_else(rdev: Rdev, project: str) -> No
             break
     ended = json.loads(rdev("session", "show", session, "-o", "json").stdout)
     assert (ended["state"], ended["reason"], ended["rescue"]) == ("ended", "idle", f"rdev/rescue/{session}")
+
+
+MESS = r"""
+git config user.name ann && git config user.email ann@localhost
+echo put-aside >>README.md && git stash --quiet
+git checkout --quiet -b other && echo elsewhere >elsewhere && git add elsewhere && git commit --quiet -m elsewhere
+git checkout --quiet -
+echo committed >committed && git add committed && git commit --quiet -m committed
+echo staged >staged && git add staged
+echo new >'a new
+name'
+mkdir empty inside && git init --quiet inside && echo inside >inside/file && mkdir inside/deep && git init --quiet inside/deep && echo deep >inside/deep/file
+echo locked >locked && chmod 000 locked
+printf '%s\n' ignored ig/ >>.gitignore && mkdir ig && touch ignored ig/nored
+rm -r site
+ln -s /etc/passwd link
+"""
+
+
+def test_everything_that_git_can_keep_is_kept_and_index_and_head_are_as_they_were(
+    rdev: Rdev, project: str, session: str, home: dict[str, str]
+) -> None:
+    assert rdev("session", "shell", session, MESS).returncode == 0
+    ended = json.loads(rdev("session", "end", session, "-o", "json").stdout)
+    repository = json.loads(rdev("project", "show", project, "-o", "json").stdout)["repository"]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", repository, *words], capture_output=True, check=True, text=True).stdout
+
+    tree = git("ls-tree", "-r", "-z", "--name-only", ended["rescue"]).split("\0")
+    assert {"committed", "staged", "a new\nname", "inside/file", "inside/deep/file", "locked", "link", "README.md"} <= set(tree)
+    assert not {one for one in tree if one.startswith(("ig", "site/", "inside/.git"))}
+    assert git("show", f"{ended['rescue']}:locked") == "locked\n"
+    parents = [git("log", "-1", "--format=%s", one).strip() for one in git("log", "-1", "--format=%P", ended["rescue"]).split()]
+    assert parents[:2] == ["committed", "elsewhere"]
+    assert parents[2].startswith("WIP on")
+    assert f"Rdev-Session: {session}" in git("log", "-1", "--format=%B", ended["rescue"])
+    assert git("fsck", "--strict") == ""
+
+
+def test_a_work_tree_that_git_cannot_read_keeps_the_session_until_somebody_gives_it_up(rdev: Rdev, session: str) -> None:
+    assert rdev("session", "shell", session, "rm -rf .git && echo precious >note").returncode == 0
+    ended = rdev("session", "end", session, "-o", "json")
+    assert _error(ended) == (7, "PARTIAL")
+    assert "--discard" in json.loads(ended.stderr)["error"]["hint"]
+    assert json.loads(rdev("session", "show", session, "-o", "json").stdout)["state"] == "ending"
+    gone = json.loads(rdev("session", "end", session, "--discard", "--yes", "-o", "json").stdout)
+    assert (gone["state"], gone["rescue"]) == ("ended", "")

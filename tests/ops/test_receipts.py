@@ -1,14 +1,18 @@
 """Receipts: signed once, held against what is there, every change of them seen and named, and run again."""
 
 import json
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 
+from rdev_cli.adapters.sqlite.entries import in_keyring
 from rdev_cli.domain.codec import plain, to_json
 from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from rdev_cli.domain.project import ProjectSpec
@@ -201,6 +205,18 @@ def test_a_signature_has_one_way_to_be_written(world):
         assert not world.signing.holds(nonsense, one.signature, receipts.body(one))
 
 
+def test_whoever_has_a_document_can_hold_it_against_its_signature_without_rdev(world, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "receipts.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    one = written(world, branch="rdev/é\u202e")
+    (tmp_path / "kept.json").write_text(to_json(one), encoding="utf-8")
+    exec(program, {})
+    (tmp_path / "kept.json").write_text(to_json(replace(one, verdict=Verdict.PASSED)), encoding="utf-8")
+    with pytest.raises(InvalidSignature):
+        exec(program, {})
+
+
 # what it is held against
 
 
@@ -325,6 +341,24 @@ def test_two_that_sign_first_at_once_make_one_key(world):
     with ThreadPoolExecutor(6) as pool:
         made = [future.result() for future in [pool.submit(sign) for _ in range(6)]]
     assert len(set(made)) == len(world.store.some(Signer)) == 1
+
+
+def test_a_key_that_could_not_be_recorded_is_not_kept(world):
+    project = known.project(world, "shop")
+    projects.delete(world, "shop")
+    with pytest.raises(NotFound):
+        receipts._signing(world, project)
+    vault = world.folder / "vault.json"
+    assert not vault.exists() or "sgn_" not in vault.read_text()
+
+
+def test_a_key_in_the_keyring_is_known_to_whoever_uninstalls(world):
+    written(world)
+    assert in_keyring(world.folder / "state.db") == []
+    (signer,) = world.store.some(Signer)
+    with world.store.transaction() as tx:
+        tx.put(replace(signer, place="keyring"))
+    assert in_keyring(world.folder / "state.db") == [signer.id]
 
 
 def test_the_same_id_is_one_receipt(world):
