@@ -7,7 +7,9 @@ from shlex import quote
 from rdev_cli.domain.errors import Cancelled, Partial, RdevError, Unavailable
 from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
 from rdev_cli.domain.report import Check, Verdict
+from rdev_cli.domain.session import LIVE, Session
 from rdev_cli.domain.values import sized
+from rdev_cli.domain.worker import POOL, Worker
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 
@@ -56,6 +58,8 @@ def _frees(part: Part, current: str) -> str:
     where = f" --context {part.context}" if part.context and part.context != current else ""
     if part.foreign:
         return f"{quote(part.path)} is not rdev's: move it away"
+    if part.kind is PartKind.POD and name.startswith(f"rdev-{POOL}-"):
+        return f"rdev pool drain{where}"
     if part.kind is PartKind.POD and name.startswith("rdev-"):
         return f"rdev project delete {name[5:-9]}{where} frees {sized(part.bytes)}"
     if part.kind is PartKind.REPOSITORY and name.endswith(".git"):
@@ -70,7 +74,10 @@ def _frees(part: Part, current: str) -> str:
 def _leftovers(world: World, parts: Sequence[Part], current: str) -> Sequence[Check]:
     try:
         projects = world.store.projects()
-        ids, pods, repositories = {str(p.id) for p in projects}, {p.pod for p in projects}, {f"{p.name}.git" for p in projects}
+        ids, repositories = {str(p.id) for p in projects}, {f"{p.name}.git" for p in projects}
+        lasting = [state.value for state in LIVE]
+        sessions, workers = world.store.some(Session, of={"state": lasting}, limit=10_000), world.store.some(Worker, limit=1000)
+        pods = {*(p.pod for p in projects), *(s.pod for s in sessions), *(w.pod for w in workers)}
         left = [part for part in parts if part.context in ("", current) and _loose(world, part, ids, pods | repositories)]
     except Unavailable:
         return []  # the state itself cannot be read, which has a line of its own
@@ -99,7 +106,7 @@ def _loose(world: World, part: Part, ids: set[str], names: set[str]) -> bool:
 def _told(part: Part) -> str:
     if part.foreign:
         return f"{part.path}: {part.foreign}"
-    whose = {PartKind.POD: "no project has this pod", PartKind.REPOSITORY: "no project has this repository"}
+    whose = {PartKind.POD: "no project or session has this pod", PartKind.REPOSITORY: "no project has this repository"}
     return f"{part.path}: {whose.get(part.kind, 'no command has this output')} ({sized(part.bytes)})"
 
 

@@ -26,7 +26,7 @@ from tests.support import lab
 
 pytestmark = [pytest.mark.cluster, pytest.mark.state]
 
-LEASES = int(os.environ.get("RDEV_TEST_LEASES", "40"))
+LEASES = int(os.environ.get("RDEV_TEST_LEASES", "30"))
 AT_ONCE = 4
 
 # What a session leaves behind. CANARY stands in all of it, and FAIL if one of the ways does not exist in this image: then the test is wrong.
