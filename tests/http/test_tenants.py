@@ -71,7 +71,6 @@ BODIES: dict[str, Any] = {
     "command.run.session.git": {"argv": ["status"]},
     "agent.run.session": {"prompt": "look", "agent": "bundled"},
     "agent.run.session.claude": {"prompt": "look"},
-    "preview.open": {"port": 3000},
     "checkout.start": {},
     "checkout.extend": {"lasts_seconds": 3600},
 }
