@@ -212,7 +212,6 @@ VALUES = {
     "--log-format": "|text|json",
     "--subject": "project",
     "--vault": f"|{'|'.join(VAULTS)}",
-    "--forge": f"|{'|'.join(FORGES)}",
     "COMMAND": "command",
     "CONTEXT": "context",
     "CREDENTIAL": "credential",
