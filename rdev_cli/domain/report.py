@@ -42,6 +42,7 @@ class Context:
     runtime: str
     isolation: str
     show: tuple[str, ...] = ()  # host folders that sandboxes see read-only
+    pool: int | None = None  # workers that a server keeps warm; none: it does not say
     agents: Mapping[str, Any] = field(default_factory=dict)  # by name: `path`, `env`
     cluster: Mapping[str, Any] = field(default_factory=dict)  # what is set of a context on Kubernetes: `namespace`, `image`, …
     forge: str = "local"  # where repositories are: local or gitea

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from rdev_cli.domain.errors import Conflict, Invalid, RdevError
+from rdev_cli.domain.errors import Conflict, Denied, Invalid, RdevError
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.session import Place, Session, SessionState
 from rdev_cli.domain.values import ProjectId
@@ -70,12 +70,12 @@ def _looked_at(house: World, place: Project, found: Worker) -> Evidence:
         return doubt("the pool was drained" if found.state is WorkerState.DRAINING else found.evidence or "it was to be destroyed")
     if once := house.pool.reused:
         return doubt(once)
-    evidence = house.pool.scrub(found.id, place)
-    if evidence.clean:
-        try:
+    try:
+        evidence = house.pool.scrub(found.id, place)
+        if evidence.clean:
             house.pool.give_back(found.id, place)
-        except RdevError as e:
-            return doubt(e.message)
+    except RdevError as e:
+        return doubt(e.message)
     return evidence
 
 
@@ -139,7 +139,7 @@ def fill(world: World, size: int = 0) -> Sequence[Worker]:
 
     What was found dead, restarted or of another image is replaced. A server does the same by the clock, and takes away what is too much.
     """
-    house, wanted = world.house, _wanted(world, size)
+    house, wanted = _unbound(world), _wanted(world, size)
     with lease(world, "pool"):
         house.pool.ready()
         _tidy(house)
@@ -153,7 +153,7 @@ def drain(world: World) -> Sequence[Worker]:
 
     A server makes new ones unless its context wants none: rdev context set NAME --pool 0.
     """
-    house = world.house
+    house = _unbound(world)
     trouble: RdevError | None = None
     with lease(world, "pool"):
         for one in house.store.some(Worker, limit=_ALL):
@@ -179,7 +179,7 @@ def audit(world: World) -> Sequence[Audit]:
 
     One that is not is never lent any more; the next fill replaces it.
     """
-    house = world.house
+    house = _unbound(world)
     found = []
     for one in list_(house):
         if one.state is not WorkerState.IDLE:
@@ -201,8 +201,18 @@ def audit(world: World) -> Sequence[Audit]:
 
 def asked(world: World, size: int) -> str:
     """Check what a fill is asked for, and return the project that it is about: none."""
+    _unbound(world)
     _wanted(world, size)
     return ""
+
+
+def _unbound(world: World) -> World:
+    """Return the world as rdev itself has it; Denied to whoever is bound to projects, for idle workers are none's."""
+    if world.grant.projects is not None:
+        raise Denied(
+            "a key that is bound to projects may not touch what belongs to none of them", hint="use a key that was made without --project"
+        )
+    return world.house
 
 
 def _wanted(world: World, size: int) -> int:

@@ -205,7 +205,7 @@ class Config:
             Context(
                 name=name, current=name == current, runtime=runtime(values),
                 isolation="pod" if runtime(values) == "kubernetes" else str(values.get("isolation", "bubblewrap")),
-                show=tuple(values.get("show", ())), agents=values.get("agents", {}), forge=forge(values),
+                show=tuple(values.get("show", ())), pool=values.get("pool"), agents=values.get("agents", {}), forge=forge(values),
                 gitea={k: values[k] for k in GITEA if k in values}, cluster={k: values[k] for k in CLUSTER if k in values},
             )
             for name, values in sorted(known.items())

@@ -2,12 +2,13 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from rdev_cli.adapters.kubernetes.pool import KubernetesPool
 from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.pool import LocalPool
 from rdev_cli.adapters.local.spool import FolderSpool
@@ -19,6 +20,7 @@ from rdev_cli.ports.pool import Pool
 from rdev_cli.wiring.services import SystemClock
 from tests.fakes.cluster import MemoryCluster
 from tests.fakes.pool import MemoryPool
+from tests.support import lab
 
 WORKER = "wrk_01j9contract00000001"
 
@@ -33,6 +35,11 @@ def local(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(pool=LocalPool(cluster, folder, "contract"), cluster=cluster)
 
 
+def kubernetes(folder: Path, namespace: str) -> SimpleNamespace:
+    cluster = lab.cluster(folder, namespace)
+    return SimpleNamespace(pool=KubernetesPool(cluster, folder), cluster=cluster)
+
+
 KINDS: dict[str, Callable[[Path], SimpleNamespace]] = {"memory": memory, "local": local}
 
 
@@ -44,9 +51,15 @@ def place(session: str = "ses_01j9contract00000001", worker: str = WORKER) -> Pl
     )  # fmt: skip
 
 
-@pytest.fixture(params=list(KINDS))
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> SimpleNamespace:
-    return KINDS[request.param](tmp_path / "state")
+@pytest.fixture(params=[*KINDS, pytest.param("kubernetes", marks=pytest.mark.cluster)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    if request.param != "kubernetes":
+        yield KINDS[request.param](tmp_path / "state")
+        return
+    one = kubernetes(tmp_path / "state", request.getfixturevalue("lab_namespace"))
+    yield one
+    one.pool.destroy(WORKER)
+    lab.close(one.cluster)
 
 
 @pytest.fixture

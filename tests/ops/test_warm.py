@@ -1,14 +1,16 @@
 """The warm pool on twins: a worker is one session's at a time, lent again only when it is proved clean, and what a kill leaves is cleared."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from rdev_cli.domain.errors import Invalid, RdevError, Unavailable
+from rdev_cli.domain.access import Grant, Scope
+from rdev_cli.domain.errors import Denied, Invalid, RdevError, Unavailable
 from rdev_cli.domain.project import Project, ProjectSpec
 from rdev_cli.domain.session import Place
 from rdev_cli.domain.worker import Worker, WorkerState
@@ -77,8 +79,8 @@ def test_any_doubt_destroys_the_pod_and_the_journal_says_why(world):
     assert event.data == {"project": "shop", "session": "ses_one", "pod": mine.pod, "reason": "a socket listens at 8080"}
 
 
-@pytest.mark.parametrize("call", ["give_back:before", "give_back:after"])
-def test_marks_that_cannot_be_taken_off_are_a_doubt(world, call):
+@pytest.mark.parametrize("call", ["scrub:before", "scrub:after", "give_back:before", "give_back:after"])
+def test_a_look_or_a_patch_that_gets_no_answer_is_a_doubt(world, call):
     pool.fill(world, 1)
     mine = lent(world)
     world.pool.trouble.add(call)
@@ -254,3 +256,115 @@ def test_an_audit_finds_what_changed_and_takes_it_out_of_the_pool(world):
     }  # fmt: skip
     assert {lent(world, "ses_a").id} == {second.id}
     assert pool.claim(world, shop(world), "ses_b") is None
+
+
+class Killed(BaseException):
+    """What kill -9 is to the one that is killed: nothing of it runs any more."""
+
+
+class Doomed:
+    """A world that dies before its Nth step: a call of the place, the answer to it, a transaction, the line after that."""
+
+    def __init__(self, world: MemoryWorld, at: int) -> None:
+        self.left, self.real, self.store = at, world.pool, world.store
+        world.__dict__.update(pool=self, store=_DoomedStore(self))
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+    def __getattr__(self, name: str):
+        found = getattr(self.real, name)
+        if not callable(found):
+            return found
+
+        def call(*args, **more):
+            self.step()
+            answer = found(*args, **more)
+            self.step()
+            return answer
+
+        return call
+
+
+class _DoomedStore:
+    def __init__(self, doomed: Doomed) -> None:
+        self.doomed = doomed
+
+    def __getattr__(self, name: str):
+        return getattr(self.doomed.store, name)
+
+    @contextmanager
+    def transaction(self):
+        self.doomed.step()
+        with self.doomed.store.transaction() as tx:
+            yield tx
+            self.doomed.step()  # before the commit
+        self.doomed.step()
+
+
+STEPS = {"fill": 8, "claim": 4, "give_back": 6, "doubted": 6, "drain": 8, "keep": 8}  # the least that there are of each
+LEFT = {"fill": 2, "claim": 2, "give_back": 2, "doubted": 1, "drain": 0, "keep": 2}  # workers after it
+
+
+def prepared(folder: Path, what: str) -> tuple[MemoryWorld, Callable[[], object]]:
+    """Return a world and what is done in it."""
+    folder.mkdir()
+    world = MemoryWorld(folder)
+    projects.create(world, ProjectSpec(name="shop"))
+    world.settings.set("local", {"pool": "2"})
+    if what == "fill":
+        return world, lambda: pool.fill(world, 2)
+    first, _ = pool.fill(world, 2)
+    if what in ("give_back", "doubted"):
+        mine = lent(world)
+        world.pool.warm[mine.id].left = {"a secret"}
+        world.pool.warm[mine.id].stubborn = {"a mount"} if what == "doubted" else set()
+        return world, lambda: pool.give_back(world, place(world, mine), mine.id)
+    if what == "keep":
+        world.pool.warm[first.id].doubt = "it was restarted"
+        return world, lambda: pool.keep(world)
+    return world, {"claim": lambda: pool.claim(world, shop(world), "ses_one"), "drain": lambda: pool.drain(world)}[what]
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_after_a_kill_at_any_step_the_same_command_finishes(tmp_path, what):
+    for at in range(200):
+        world, act = prepared(tmp_path / str(at), what)
+        doomed = Doomed(world, at)
+        try:
+            act()
+            over = True
+        except Killed:
+            over = False
+        world.__dict__.update(pool=doomed.real, store=doomed.store)
+        with world.store.transaction() as tx:
+            tx.forget("pool")  # its holder is dead
+        act()
+        workers, warm = pool.list_(world), world.pool.warm
+        assert {one.id for one in workers} == set(warm), at
+        for one in workers:
+            assert warm[one.id].session == one.session, at
+            assert one.state is (WorkerState.BUSY if one.session else WorkerState.IDLE), at
+            assert one.session or not (warm[one.id].left or warm[one.id].stubborn or warm[one.id].doubt), at
+        assert [one.session for one in workers if one.session] == (["ses_one"] if what == "claim" else []), at
+        assert len(workers) == LEFT[what], at
+        world.close()
+        if over:
+            break
+    assert at >= STEPS[what]
+
+
+def test_whoever_is_bound_to_projects_sees_its_own_workers_and_fills_nothing(world):
+    pool.fill(world, 2)
+    mine = lent(world)
+    bound = world.acting(Grant(actor="key:b", scopes=frozenset({Scope.ADMIN}), projects=frozenset({"shop"})))
+    other = world.acting(Grant(actor="key:c", scopes=frozenset({Scope.ADMIN}), projects=frozenset({"closed"})))
+    assert [one.id for one in pool.list_(bound)] == [mine.id]
+    assert pool.list_(other) == []
+    for act in (lambda: pool.fill(bound, 1), lambda: pool.drain(bound), lambda: pool.audit(bound)):
+        with pytest.raises(Denied):
+            act()
+    assert pool.claim(other, shop(world, "closed"), "ses_closed") is None  # it has no network
+    assert pool.claim(bound, shop(world), "ses_two") is not None

@@ -32,7 +32,7 @@ _TRIES = 8  # of a patch that the node's own words about the pod get in the way 
 _SWEPT = 3.0  # seconds in which PID 1 has killed everything, and said so
 _SWEEPS = 3
 _GRACE = 1  # seconds that a pod has for its end: nothing in it is worth more
-_WORDS = "what since kept odd folders files apart stat_ tool own kind folder file pid name names others open kinds first turn given word one rest point state local running listening"
+_WORDS = "what since kept odd folders files apart stat_ tool own kind folder file pid name names others open kinds first turn given word one rest point state local allowed key value running listening"
 # what the lines of scrub.sh are about, as people say it; `none`: it must be none, else it must be as it was
 _SAID = {
     "processes": "processes", "sockets": "sockets", "ipc": "shared memory, semaphores and queues", "mounts": "mounts", "init": "PID 1",
@@ -77,10 +77,11 @@ class KubernetesPool:
         found = cluster.wait(cluster.api.get(f"{cluster.pods}/{name}"))
         egress = cluster.prove(name, cluster.shape.egress)
         found = cluster.api.patch(f"{cluster.pods}/{name}", {"metadata": {"annotations": {PROVED: egress}}})
-        kept = {"identity": identity(found, CONTAINER), "kind": manifests.worker_kind(cluster.shape)}
-        if not self.reused:
-            kept |= self._baseline(name)
-        write_whole(private_folder(self._folder) / f"{worker}.json", json.dumps(kept).encode())
+        kept = {
+            "identity": identity(found, CONTAINER), "kind": manifests.worker_kind(cluster.shape),
+            "version": found["metadata"]["resourceVersion"],
+        }  # fmt: skip
+        self._keep(worker, kept | ({} if self.reused else self._baseline(name)))
 
     def _baseline(self, pod: str) -> dict[str, Any]:
         """Return what a worker is like before anybody has had it: `once`, why it cannot be proved clean, or `told`."""
@@ -122,21 +123,24 @@ class KubernetesPool:
         cluster = self._cluster
         path = f"{cluster.pods}/{worker_pod(worker)}"
         theirs = manifests.project_labels(place, cluster.installation)
+        version = self._kept(worker).get("version", "")  # mostly nobody wrote on it since it was made or given back, and one call is enough
         for _ in range(_TRIES):
             try:
-                found = cluster.api.get(path)
+                if not version:
+                    found = cluster.api.get(path)
+                    if theirs.items() <= found["metadata"]["labels"].items():
+                        return not self._doubt(worker, found)
+                    if self._doubt(worker, found) or not self._idle(worker, found):
+                        return False
+                    version = found["metadata"]["resourceVersion"]
+                made = cluster.api.patch(path, {"metadata": {"resourceVersion": version, "labels": theirs}})
             except NotFound:
                 return False
-            if self._doubt(worker, found):
-                return False
-            if theirs.items() <= found["metadata"]["labels"].items():
-                return True
-            if not self._idle(worker, found):
-                return False
-            try:
-                made = cluster.api.patch(path, {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"], "labels": theirs}})
             except Conflict:
-                continue  # another has it, or its node wrote on it, or this is the answer to a repeat: a look tells
+                version = ""  # another has it, or its node wrote on it, or this is the answer to a repeat: a look tells
+                continue
+            if self._doubt(worker, made):
+                return False
             cluster.know(made)
             return True
         return False
@@ -159,9 +163,10 @@ class KubernetesPool:
                 "annotations": {MARK: None},
             }
             try:
-                cluster.api.patch(path, {"metadata": meta})
+                made = cluster.api.patch(path, {"metadata": meta})
             except Conflict:
                 continue
+            self._keep(worker, {**self._kept(worker), "version": made["metadata"]["resourceVersion"]})
             return
         raise Conflict(f"{worker_pod(worker)} is not what it was any more", hint="look at it again", code="CHANGED", pod=worker_pod(worker))
 
@@ -169,6 +174,9 @@ class KubernetesPool:
         own = manifests.worker_labels(self._cluster.installation, worker)
         labels: Mapping[str, str] = pod["metadata"]["labels"]
         return own.items() <= labels.items() and f"{LABEL}project" not in labels
+
+    def _keep(self, worker: str, kept: dict[str, Any]) -> None:
+        write_whole(private_folder(self._folder) / f"{worker}.json", json.dumps(kept).encode())
 
     def _kept(self, worker: str) -> dict[str, Any]:
         try:

@@ -4,7 +4,7 @@
 #   since   Unix seconds, with a fraction: when it was made      kept   the process that PID 1 keeps
 # On stdout, in this order, and all of it or it is no proof:
 #   once WHY           (make) there is no proving here              removed N        (wipe) files, folders and sysv objects
-#   processes N NAMES  sockets N KINDS  ipc N  mounts SUM  init START WORD  environment SUM  files SUM  notes N  given N
+#   processes N NAMES  sockets N KINDS  ipc N  mounts SUM  init START WORD NICE POLICY CPUS SUM  environment SUM  files SUM  notes N  given N
 #   changed PATH       (wipe, tell) some of what is newer than the worker           at SECONDS        end
 umask 077
 unset IFS CDPATH GREP_OPTIONS
@@ -23,7 +23,7 @@ while read -r _ _ _ _ point _ rest; do
 done </proc/self/mountinfo
 
 can() {
-  for tool in find sort sha256sum rm chmod id date tar grep wc ipcrm; do
+  for tool in find sort sha256sum rm chmod id date tar grep wc head cat sleep ipcrm; do
     [ -x "$(command -v "$tool")" ] || { echo "once the image has no $tool"; return; }
   done
   [ "$(find / -maxdepth 0 -newerct @1 -printf y)" = y ] || { echo "once the image's find cannot tell when a file was changed"; return; }
@@ -92,7 +92,10 @@ tell() {
   read -r stat_ </proc/1/stat
   set -- ${stat_##*) }
   if grep -q . /proc/1/environ; then word=open; else word=closed; fi
-  echo "init ${20} $word"
+  allowed=
+  while read -r key value; do [ "$key" != Cpus_allowed: ] || allowed=$value; done </proc/1/status
+  # when it began, and all that another process of its user may do to it: how it is scheduled, and what its limits are
+  echo "init ${20} $word ${17} ${39} $allowed $(cat /proc/1/oom_score_adj /proc/1/limits | sha256sum)"
   echo "environment $(sort -z "/proc/$$/environ" | sha256sum)"
   # a folder's own times change when what was in it is taken away; who may write in it does not
   echo "files $(

@@ -22,13 +22,17 @@ _NAMES = {
     PartKind.OUTPUT: re.compile(r"(cmd|run)_[0-9a-z_]+"),
     PartKind.REPOSITORY: re.compile(r"[a-z][-a-z0-9]*\.git|\.(new|old)-prj_[0-9a-z]+"),
     PartKind.STATE: re.compile(
-        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.vault\.(json|key)\.[0-9]+\.part"
+<<<<<<< HEAD
+        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.?wrk_[0-9a-z]+\.json(\.[0-9]+\.part)?|\.vault\.(json|key)\.[0-9]+\.part"
+=======
+        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.serving\.[0-9]+\.part|\.vault\.(json|key)\.[0-9]+\.part"
+>>>>>>> w-prev
     ),
     PartKind.CACHE: re.compile(r".+\.json|\..+\.json\.[0-9]+\.part"),
     PartKind.CONFIG: re.compile(r"config\.yaml|\.config\.yaml\.[0-9]+\.part"),
     PartKind.INSTALLATION: re.compile(r"installation|\.?installation\.[0-9.]+(part)?"),
 }
-_FOLDERS = {"pods": PartKind.POD, "spool": PartKind.OUTPUT, "repos": PartKind.REPOSITORY}
+_FOLDERS = {"pods": PartKind.POD, "spool": PartKind.OUTPUT, "repos": PartKind.REPOSITORY, "pool": PartKind.STATE}
 _TOOLS = (
     ("script", "`exec -t` has no terminal to give", "apt install bsdutils"),
     ("setsid", "processes that outlive a command's first one may stay", "apt install util-linux"),
@@ -90,7 +94,7 @@ class LocalPremises:
             return "it is a link"
         if found.st_uid != os.geteuid():
             return "it belongs to another user"
-        folder = kind in _FOLDERS.values()
+        folder = kind in _FOLDERS.values() and kind is not PartKind.STATE
         if not _NAMES[kind].fullmatch(path.name) or stat.S_ISDIR(found.st_mode) != folder:
             return "it is not rdev's"
         mark = {PartKind.POD: "pod.json", PartKind.REPOSITORY: "rdev.json"}.get(kind)

@@ -153,7 +153,7 @@ def _context(value: Context) -> Pairs:
     ]
     return [
         ("name", value.name), ("current", "yes" if value.current else "no"), ("runtime", value.runtime), ("isolation", value.isolation),
-        *(("" if at else "show", path) for at, path in enumerate(value.show)),
+        *(("" if at else "show", path) for at, path in enumerate(value.show)), ("pool", "" if value.pool is None else str(value.pool)),
         *((key.replace("_", " "), _plain(setting)) for key, setting in value.cluster.items()), ("forge", value.forge),
         *((key.replace("_", " "), text) for key, text in value.gitea.items()), *agents,
     ]  # fmt: skip
