@@ -97,8 +97,13 @@ class GitCopies:
         protocol = _protocol(mark.url)
         if not _SHA.fullmatch(base):
             raise Invalid("that is no commit", hint="rdev branch list PROJECT shows them", field="base")
-        for name in filter(_part, os.listdir(top / ".git")):
-            (top / ".git" / name).unlink()
+        # what one that was cut off has left, locks too, says nothing: this begins anew
+        for left in (
+            *(top / name for name in os.listdir(top) if name != ".git"),
+            *(top / ".git" / name for name in os.listdir(top / ".git")),
+        ):
+            if left != top / ".git" / _MARK:
+                remove_tree(left)
         git(top, "init", "--quiet", "--template=", f"--initial-branch={mark.branch}", "--end-of-options", str(top))
         self._configure(top, mark, helper)
         more = _once(account, token) if protocol != "file" else {}
@@ -131,8 +136,6 @@ class GitCopies:
     def _configure(self, top: Path, mark: Mark, helper: Sequence[str]) -> None:
         path = top / ".git" / "config"
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        if '[remote "origin"]' in text:
-            return
         lines = [
             '[remote "origin"]', f"\turl = {_quoted(mark.url)}", "\tfetch = +refs/heads/*:refs/remotes/origin/*",
             f"[branch {_quoted(mark.branch)}]", "\tremote = origin", f"\tmerge = {_quoted('refs/heads/' + mark.branch)}",
@@ -262,8 +265,8 @@ class GitCopies:
             (aside.folder / "objects" / "info" / "alternates").write_bytes(os.fsencode(f"{copy.folder}/.git/objects\n"))
             yield aside.folder
 
-    def push(self, copy: Copy, sha: str, *, account: str, token: Secret) -> None:
-        url, ref = copy.mark.url, f"refs/heads/{copy.mark.branch}"
+    def push(self, copy: Copy, sha: str, *, url: str, branch: str, account: str, token: Secret) -> None:
+        ref = f"refs/heads/{branch}"
         protocol = _protocol(url)
         if not _SHA.fullmatch(sha):
             raise Invalid("that is no commit", hint="commit something first", field="commit")
@@ -280,9 +283,9 @@ class GitCopies:
             except Failed as e:
                 code, said = 128, str(e.context.get("said", ""))
         if code == 0:
-            git(Path(copy.folder), "update-ref", "--end-of-options", f"refs/remotes/origin/{copy.mark.branch}", sha, ok=(0, 1, 128))
+            git(Path(copy.folder), "update-ref", "--end-of-options", f"refs/remotes/origin/{branch}", sha, ok=(0, 1, 128))
             return
-        raise _refused(copy, lines, said)
+        raise _refused(copy, branch, lines, said)
 
     def forget(self, folder: str) -> None:
         top = Path(folder)
@@ -341,14 +344,14 @@ def _global(environ: Mapping[str, str]) -> str:
     return plain if home and os.path.exists(plain) else other
 
 
-def _refused(copy: Copy, lines: str, said: str) -> Exception:
-    branch, text = shown(copy.mark.branch), said + lines
+def _refused(copy: Copy, branch: str, lines: str, said: str) -> Exception:
+    branch, text = shown(branch), said + lines
     if "[rejected]" in lines:
         return Conflict(
             f"{branch} has commits in the forge that are not here",
             hint=f"bring them in, then try again: git -C {shlex.quote(copy.folder)} pull --rebase",
             code="HEAD_MOVED",
-            branch=copy.mark.branch,
+            branch=branch,
         )
     why = next((line.rsplit("\t", 1)[-1] for line in lines.splitlines() if line.startswith("!")), "") or telling(said)
     if "[remote rejected]" in lines or re.search("Authentication failed|could not read Username|returned error: 40[13]", text):

@@ -31,6 +31,8 @@ def plan(world: World, text: str) -> Plan:
     pod, installation = _meant(world, text)
     begun = _begun(world, pod.project)
     project = begun[0] if begun else _record(world, pod)
+    if not begun:
+        world.forge.ready(project)
     whose = "of this installation" if pod.installation == installation else f"of the installation {shown(pod.installation) or 'nobody'}"
     steps = tuple(step.words for step in _Adopting(world, project, pod, installation).steps())
     return Plan(project=pod.project, would=f"take over {pod.project} {whose}", steps=steps)
@@ -42,6 +44,8 @@ def adopt(world: World, text: str) -> Project:
     with lease(world, f"project:{pod.project}") as held:
         begun = _begun(world, pod.project)
         project, intent = begun or (_record(world, pod), _intent(world, pod))
+        if not begun:
+            world.forge.ready(project)  # a name that is somebody else's there is told before anything is recorded
         with world.store.transaction() as tx:
             tx.put_project(project)
             if not begun:

@@ -50,7 +50,7 @@ def run(
 
 def verdict(checkin: Checkin) -> None:
     """Raise Failed if a check-in's review did not pass: that is what it means to whoever asked for it."""
-    if checkin.verdict is not Verdict.FAILED:
+    if checkin.verdict is not Verdict.FAILED or checkin.merged:  # a person may merge it all the same
         return
     errors = sum(one.severity is Severity.ERROR for one in checkin.findings)
     many = f"{errors} error{'' if errors == 1 else 's'}" if errors else "it could not be finished"

@@ -33,6 +33,14 @@ def start(world: World, spec: CheckoutSpec, *, id: str = "", keep: bool = False)
     branch that there is not; a failure undoes everything, and Partial names what could not be undone and is tried again.
     """
     # With `keep` this machine's vault holds the credential, for git's helper. With an `id` that was begun before, and cut off, it goes on.
+    project, target, base = _ground(world, spec)
+    id = id or world.new_id("chk")
+    with lease(world, f"checkout:{id}"):
+        return _begun(world, project, spec, id, keep=keep) or _made(world, project, spec, id, target=target, base=base, keep=keep)
+
+
+def _ground(world: World, spec: CheckoutSpec) -> tuple[Project, str, str]:
+    """Return the project, the branch to start from and the commit that it is at."""
     project = known.ready(world, spec.project)
     target = spec.branch or project.branch
     base = world.forge.find_branch(project, target)
@@ -40,9 +48,7 @@ def start(world: World, spec: CheckoutSpec, *, id: str = "", keep: bool = False)
         raise NotFound(
             f"{project.name} has no branch {shown(target)}", hint=f"rdev branch list {project.name} shows the ones there are", branch=target
         )
-    id = id or world.new_id("chk")
-    with lease(world, f"checkout:{id}"):
-        return _begun(world, project, spec, id, keep=keep) or _made(world, project, spec, id, target=target, base=base, keep=keep)
+    return project, target, base
 
 
 def _begun(world: World, project: Project, spec: CheckoutSpec, id: str, *, keep: bool) -> CheckoutStarted | None:
@@ -113,7 +119,7 @@ def _still_owed(id: str, trouble: str, *, because: BaseException | None = None) 
     return Partial(
         f"{why}the credential of {id} could not be taken away: {trouble}",
         left=(f"credential of {id}",),
-        hint="rdev serve goes on trying for 30 days, and so does: rdev gc --apply",
+        hint="rdev serve goes on trying for 30 days, and so does: rdev gc",
         checkout=id,
     )
 
@@ -124,37 +130,47 @@ def open_(world: World, spec: CheckoutSpec, folder: str, *, context: str, helper
     `helper` gives what git shall ask for the credential of a checkout, `context` is the name of the one that has it. Conflict FOLDER_TAKEN,
     with nothing done, for a folder that is there; a failure or a stop undoes everything.
     """
-    project = known.ready(world, spec.project)
+    project, target, base = _ground(world, spec)
     id = world.new_id("chk")
     wanted = Mark(
         checkout=id, context=context, project=spec.project, target=spec.branch, branch=f"rdev/{id}", url=world.forge.url(project.name)
     )
-    top, mark = world.copies.claim(folder, wanted)
-    before = world.store.find(Checkout, mark.checkout)
-    if before is not None and now_ended(world, before):  # it was cut off too long ago to go on with
-        world.copies.undo(top, mark.checkout)
+    while True:
         top, mark = world.copies.claim(folder, wanted)
-    try:
-        made = start(world, spec, id=mark.checkout, keep=True)
-        mark = replace(mark, push_option=made.push_option)
-        with lease(world, f"checkout:{made.id}"):
-            world.copies.clone(
-                top, mark, base=made.base, helper=helper(made.id) if made.account else (), account=made.account, token=Secret(made.token)
-            )
-    except BaseException as e:
-        if isinstance(e, Conflict) and e.code == "BUSY":
-            raise  # another process is at it: nothing of that is undone
-        world.copies.undo(top, mark.checkout)
-        found = world.store.find(Checkout, mark.checkout)
-        if found is not None and not finish(world, found, CheckoutState.CANCELLED):
-            raise _still_owed(found.id, _trouble(world, found.id), because=e) from e
-        raise
-    return CheckoutFolder(**{each.name: getattr(made, each.name) for each in fields(Checkout)}, folder=top)
+        with lease(world, f"checkout:{mark.checkout}"):
+            # another process may have been at it until now: then it is whole, or gone
+            if world.copies.claim(folder, wanted)[1].checkout != mark.checkout:
+                continue
+            before = world.store.find(Checkout, mark.checkout)
+            if before is not None and now_ended(world, before):  # it was cut off too long ago to go on with
+                world.copies.undo(top, mark.checkout)
+                continue
+            try:
+                own = (world, project, spec, mark.checkout)
+                made = _begun(*own, keep=True) or _made(*own, target=target, base=base, keep=True)
+                # where the token goes is the record's to say: a folder, with its mark, may come from anybody
+                sure = replace(mark, url=made.url, branch=made.branch, push_option=made.push_option)
+                world.copies.clone(
+                    top, sure, base=made.base, helper=helper(made.id) if made.account else (),
+                    account=made.account, token=Secret(made.token),
+                )  # fmt: skip
+            except BaseException as e:
+                _unmade(world, top, mark.checkout, e)
+                raise
+            return CheckoutFolder(**{each.name: getattr(made, each.name) for each in fields(Checkout)}, folder=top)
+
+
+def _unmade(world: World, top: str, id: str, because: BaseException) -> None:
+    """Take back a folder and what was made for it; Partial if the credential cannot be taken away yet."""
+    world.copies.undo(top, id)
+    found = world.store.find(Checkout, id)
+    if found is not None and not finish(world, found, CheckoutState.CANCELLED):
+        raise _still_owed(id, _trouble(world, id), because=because) from because
 
 
 @operation("checkout.list", Scope.PROJECTS_READ)
 def list_(world: World, *, project: str = "", ended: bool = False, before: str = "", limit: int = 50) -> Page[Checkout]:
-    """List checkouts that are active, newest first; with `ended` all of them."""
+    """List checkouts, newest first: those that are active, or all of them."""
     # a page of those older than `before` (an id), whose `next` is what to give as `before`
     if project:
         known.project(world, project)
@@ -252,20 +268,19 @@ def cancel_all(world: World, project: Project) -> None:
 
 
 def expire(world: World) -> int:
-    """End the checkouts whose time is over, and return how many; one that somebody is at work on has its turn later."""
+    """End the checkouts whose time is over, and return how many credentials went with them; what somebody is at work on has its turn later."""
     house, count = world.house, 0
     now = house.clock.now()
     for found in house.store.some(Checkout, of={"state": CheckoutState.ACTIVE.value}, limit=100_000):
         if found.expires_at <= now:
             with debts.mine(house, found.id) as free:
                 if free and (still := house.store.find(Checkout, found.id)) is not None and still.expires_at <= house.clock.now():
-                    finish(house, still, CheckoutState.EXPIRED)
-                    count += 1
+                    count += finish(house, still, CheckoutState.EXPIRED)
     return count
 
 
 def sweep(world: World) -> int:
-    """End what is over, and take away what is owed; return how much that was."""
+    """End what is over, and take away what is owed; return how many credentials are gone now."""
     return expire(world) + debts.sweep(world)
 
 
@@ -359,7 +374,8 @@ def publish(world: World, checkout: Checkout, folder: str, message: str) -> str:
     if now_ended(world, checkout):
         raise over(checkout)
     sha = commit(world, checkout, folder, message)
-    world.copies.push(world.copies.look(folder), sha, account=checkout.account, token=token(world, checkout))
+    copy, own = world.copies.look(folder), token(world, checkout)
+    world.copies.push(copy, sha, url=checkout.url, branch=checkout.branch, account=checkout.account, token=own)
     return sha
 
 

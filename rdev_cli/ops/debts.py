@@ -53,11 +53,12 @@ def pay(world: World, debt: Debt) -> str:
     house = world.house
     try:
         house.forge.dismiss(debt.subject)
-        _forget_token(house, debt)
         _tidy(house, debt)
     except RdevError as e:
         _put_off(world, debt, e.message)
         return e.message
+    with suppress(RdevError):  # a keyring that is locked here holds what is worth nothing any more
+        _forget_token(house, debt)
     with world.store.transaction() as tx:
         if tx.find(Debt, debt.id) is not None:
             tx.drop(Debt, debt.id)
@@ -169,4 +170,4 @@ def checks(world: World) -> Sequence[Check]:
 
 def _hint(world: World, debt: Debt) -> str:
     known = world.store.find(Checkout, debt.reason) is not None
-    return f"rdev checkout cancel {debt.reason} tries again now" if known else "rdev serve takes it away, and so does: rdev gc --apply"
+    return f"rdev checkout cancel {debt.reason} tries again now" if known else "rdev serve takes it away, and so does: rdev gc"

@@ -6,10 +6,11 @@ from shlex import quote
 
 from rdev_cli.domain.errors import Cancelled, Partial, RdevError, Unavailable
 from rdev_cli.domain.premises import Fate, Holding, Part, PartKind
+from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.session import LIVE, Session
 from rdev_cli.domain.values import sized
-from rdev_cli.domain.worker import POOL, Worker
+from rdev_cli.domain.worker import Worker
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 
@@ -17,6 +18,7 @@ BUDGET = 10 << 30  # bytes that rdev may take before the doctor warns
 FREE = 1 << 30  # bytes that must be free where the state is
 YOUNG = 3600  # seconds in which a thing without a record may be that of a command at work
 _WORDS = (("pods", PartKind.POD), ("repositories", PartKind.REPOSITORY), ("output", PartKind.OUTPUT), ("records", PartKind.STATE))
+_MOST = 10_000  # records that are asked for
 SHOWN = 20  # leftovers that the doctor names one by one
 
 
@@ -74,10 +76,13 @@ def _frees(part: Part, current: str) -> str:
 def _leftovers(world: World, parts: Sequence[Part], current: str) -> Sequence[Check]:
     try:
         projects = world.store.projects()
-        ids, repositories = {str(p.id) for p in projects}, {f"{p.name}.git" for p in projects}
-        lasting = [state.value for state in LIVE]
-        sessions, workers = world.store.some(Session, of={"state": lasting}, limit=10_000), world.store.some(Worker, limit=1000)
-        pods = {*(p.pod for p in projects), *(s.pod for s in sessions), *(w.pod for w in workers)}
+        sessions = world.store.some(Session, of={"state": [one.value for one in LIVE]}, limit=_MOST)
+        holders: list[Project | Session | Worker] = [
+            *projects,
+            *sessions,
+            *world.store.some(Worker, limit=_MOST),
+        ]  # each has a pod of its own
+        ids, pods, repositories = {str(one.id) for one in holders}, {one.pod for one in holders}, {f"{p.name}.git" for p in projects}
         left = [part for part in parts if part.context in ("", current) and _loose(world, part, ids, pods | repositories)]
     except Unavailable:
         return []  # the state itself cannot be read, which has a line of its own
@@ -136,6 +141,7 @@ def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
         raise Partial(
             f"these do not end: {', '.join(names)}; nothing was removed", left=names, hint="end them by hand, then: rdev uninstall"
         )
+    _revoked(world, parts)
     said, left, hint = _said(world, parts, keep_config=keep_config), list[str](), "rdev uninstall goes on"
     needed: tuple[str, ...] = ()  # states that alone know which names the keyring holds
     for state in _states(parts):
@@ -158,6 +164,22 @@ def remove(world: World, *, keep_config: bool = False) -> Sequence[Holding]:
     if left:
         raise Partial(f"not everything could be removed: {'; '.join(left[:3])}", left=tuple(left), hint=hint)
     return said
+
+
+def _revoked(world: World, parts: Sequence[Part]) -> None:
+    """Check that no forge has accounts of checkouts still, of which only the states know; nothing is removed before."""
+    for state in _states(parts):
+        try:
+            names = world.at_forge(state.context)
+        except Unavailable:
+            continue  # what cannot be read knows of none, and stands in nobody's way
+        if names:
+            gone = quote(state.path.rpartition("/")[0])
+            raise Partial(
+                f"{len(names)} credentials of checkouts of {state.context} count still: {', '.join(names[:3])}; nothing was removed",
+                left=tuple(names),
+                hint=f"rdev checkout list --all --context {state.context}, and cancel each; if its forge is gone for good: rm -r {gone}",
+            )
 
 
 def _states(parts: Iterable[Part]) -> Sequence[Part]:

@@ -42,9 +42,10 @@ def create(world: World, spec: ProjectSpec) -> Project:
             _same(found, spec)
             if found.state is ProjectState.READY:
                 return found
-        if found is None:
-            world.cluster.ready()  # where nothing can be made, nothing is recorded that would have to be undone
         project = found or _fresh(world, spec)
+        if found is None:  # where nothing can be made, nothing is recorded that would have to be undone
+            world.cluster.ready()
+            world.forge.ready(project)
         unfinished = [o for o in world.store.unfinished(f"project:{spec.name}") if o.kind == "project.create"]
         intent = unfinished[0] if unfinished else begin(world, "project.create", f"project:{spec.name}", {"name": spec.name})
         with world.store.transaction() as tx:
@@ -134,8 +135,11 @@ def plan_create(world: World, spec: ProjectSpec) -> Plan:
         _same(found, spec)
         if found.state is ProjectState.READY:
             return Plan(project=spec.name, would=f"leave {spec.name} as it is: it is there", steps=())
+    project = found or _fresh(world, spec)
     world.cluster.ready()
-    steps = _Making(world, found or _fresh(world, spec)).steps()
+    if found is None:
+        world.forge.ready(project)
+    steps = _Making(world, project).steps()
     return Plan(project=spec.name, would=f"{'go on with' if found else 'create'} {spec.name}", steps=tuple(s.words for s in steps))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rdev_cli.ports import World
 
 _MOST = 10_000  # sessions that one pass looks at
-_AT_ONCE = 16  # that are ended at the same time
+_AT_ONCE = 4  # that are ended at the same time; more would only wait for each other at the state
 
 
 def sweep(world: World) -> int:

@@ -140,6 +140,10 @@ class World(Protocol):
         """
         ...
 
+    def at_forge(self, context: str) -> Sequence[str]:
+        """Return the accounts of checkouts that the forge of a context has still, as its state says; asks no forge. Unavailable as above."""
+        ...
+
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of that kind."""
         ...

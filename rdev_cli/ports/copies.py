@@ -23,7 +23,7 @@ class Copies(Protocol):
         ...
 
     def clone(self, folder: str, mark: Mark, *, base: str, helper: Sequence[str], account: str, token: Secret) -> None:
-        """Fill a claimed folder: all branches, `mark.branch` made at `base` and checked out, and `helper` asked for credentials from now on.
+        """Fill a claimed folder anew: all branches, `mark.branch` made at `base` and checked out, and `helper` asked for credentials from now on.
 
         The token reaches git alone, for this once, and stands in no file, no URL and no argv. Unavailable if the forge does not answer.
         """
@@ -45,8 +45,8 @@ class Copies(Protocol):
         """Yield (path, size, beginning) of each file content that `sha` has in its history and `base` has not, as the Forge port does."""
         ...
 
-    def push(self, copy: Copy, sha: str, *, account: str, token: Secret) -> None:
-        """Bring a commit onto the checkout's branch in the forge, fast-forward or not at all.
+    def push(self, copy: Copy, sha: str, *, url: str, branch: str, account: str, token: Secret) -> None:
+        """Bring a commit onto a branch in the forge, fast-forward or not at all. Where that is, the caller says: a mark may be anybody's.
 
         Conflict HEAD_MOVED if the branch there has other commits, Denied PUSH_REFUSED if it may not be written, Unavailable if nobody answers.
         """

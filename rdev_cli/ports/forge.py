@@ -110,6 +110,10 @@ class Forge(Protocol):
         """Return what `git clone` takes."""
         ...
 
+    def ready(self, project: Project) -> None:
+        """Raise what `ensure_repository` would, making nothing: Conflict for a name that is somebody else's, Denied, Unavailable."""
+        ...
+
     def ensure_repository(self, project: Project) -> None:
         """Make the project's empty repository unless it is there; Conflict if the name is somebody else's."""
         ...

@@ -279,6 +279,11 @@ class Services:
         places = Places(folder, kind="keyring", installation=installation, context=context, passphrase=self._passphrase, stop=self.stop)
         return places, names
 
+    def at_forge(self, context: str) -> "Sequence[str]":
+        from rdev_cli.adapters.sqlite.entries import at_forge
+
+        return at_forge(self.settings.folders.state / context / "state.db")
+
     def _passphrase(self, new: bool) -> Secret:  # noqa: FBT001 -- is it a new one?
         file = self._flags.get("passphrase_file") or self._environ.get("RDEV_PASSPHRASE_FILE")
         if file:

@@ -82,10 +82,12 @@ def is_address(text: str) -> bool:
 
 
 def preview_base(domain: str, url: str) -> str:
-    """Return under which address previews are seen that a server at this URL has: the domain's, else names of this machine; empty for a socket's file."""
+    """Return under which address previews are seen that a server at this URL has: the domain's, else names of this machine; empty for no server."""
     if domain:
         return f"https://{domain}"
     scheme, _, rest = url.partition("://")
+    if url.startswith("unix:"):
+        return "http://localhost"  # whoever leads browsers to the socket's file knows the port
     return f"{scheme}://localhost:{rest.rpartition(':')[2]}" if rest else ""
 
 
@@ -93,11 +95,13 @@ def preview_base(domain: str, url: str) -> str:
 def announced(world: Services, url: str) -> Iterator[None]:
     """Let the command line of this context know where this server is, for as long as its process lives."""
     path = world.folder / f"serving.{os.getpid()}"
-    with path.open("w", encoding="utf-8") as file:
-        path.chmod(0o600)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    part = path.with_name(f".{path.name}.part")  # whoever looks finds it locked, or not at all
+    with part.open("w", encoding="utf-8") as file:
+        part.chmod(0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.write(url)
         file.flush()
+        part.rename(path)
         try:
             yield
         finally:
@@ -105,19 +109,19 @@ def announced(world: Services, url: str) -> Iterator[None]:
 
 
 def running(world: Services) -> Sequence[str]:
-    """Return the URLs of the servers of this context that run; what one left that was killed is taken away."""
+    """Return the URLs of the servers of this context that run, the newest last; what one left that was killed is taken away."""
     found = []
-    for path in sorted(world.folder.glob("serving.*"), key=lambda one: int(one.suffix[1:]) if one.suffix[1:].isdigit() else 0):
+    for path in world.folder.glob("serving.[0-9]*"):
         try:
             with path.open(encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     path.unlink(missing_ok=True)
                 except BlockingIOError:
-                    found.append(file.read(1000))
+                    found.append((os.fstat(file.fileno()).st_mtime_ns, file.read(1000)))
         except OSError:
             continue  # gone meanwhile
-    return found
+    return [url for _, url in sorted(found)]
 
 
 def proxies(given: Sequence[str]) -> tuple[Network, ...]:

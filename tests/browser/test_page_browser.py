@@ -162,7 +162,8 @@ def test_a_stranger_sees_the_form_and_nothing_else(tab: "Page", server: Server, 
     text = tab.locator("body").inner_text()
     assert "API key" in text
     assert not re.search("shop|context|health", text.lower())
-    assert tab.get_by_role("link").all_inner_texts() == ["Skip to the content", "rdev"]
+    apart = f"http://rdev.localhost:{server.port}/ui/"
+    assert tab.get_by_role("link").all_inner_texts() == ["Skip to the content", "rdev", apart]
     tab.goto(f"{server.url}/ui/projects/shop")
     assert "shop" not in tab.locator("body").inner_text()
     tab.locator("#key:focus").wait_for()
@@ -180,6 +181,19 @@ def test_no_script_has_the_cookie_and_it_opens_nothing_but_the_page(tab: "Page",
     assert cookie["value"] not in tab.content()
     assert tab.evaluate("fetch('/projects', {credentials: 'include'}).then(answer => answer.status)") == 401
     assert ADMIN not in tab.content() + json.dumps(tab.context.storage_state())
+
+
+def test_under_its_own_name_no_other_port_of_the_machine_is_given_the_cookie(tab: "Page", server: Server) -> None:
+    tab.goto(server.url)
+    tab.get_by_role("link", name="rdev.localhost").click()
+    tab.locator("#key:focus").wait_for()
+    tab.keyboard.type(ADMIN)
+    tab.keyboard.press("Enter")
+    tab.get_by_role("button", name="Sign out").wait_for()
+    (cookie,) = tab.context.cookies()
+    assert cookie["domain"] == "rdev.localhost"
+    for name in ("127.0.0.1", "localhost"):
+        assert tab.context.cookies(f"http://{name}:{server.port + 1}/ui/") == []
 
 
 def test_a_form_of_another_site_is_refused_although_the_browser_is_signed_in(tab: "Page", server: Server) -> None:

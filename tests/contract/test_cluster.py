@@ -4,8 +4,10 @@ How the runner runs real programs is `test_runner`'s; here stand the facts that 
 """
 
 import inspect
+import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from rdev_cli.adapters.local.cluster import LocalCluster
 from rdev_cli.adapters.local.forge import LocalForge
 from rdev_cli.adapters.local.spool import FolderSpool
 from rdev_cli.domain.command import Ending, Launch, Outcome
-from rdev_cli.domain.errors import Conflict
+from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
 from rdev_cli.domain.log import LogSpec
 from rdev_cli.domain.project import Project, ProjectState
 from rdev_cli.domain.values import ProjectId
@@ -166,6 +168,29 @@ def test_stdin_reaches_a_command_and_ends_it_only_when_it_is_finished(world, clu
     started.input.finish()
     assert ends(cluster, "cmd_one").code == 0
     assert world.spool.read("cmd_one", "out", 0, 100) == b"one two"
+
+
+def test_a_port_that_nobody_of_the_pod_listens_at_is_no_connection_and_nor_is_a_pod_that_is_not_there(world, cluster):
+    with pytest.raises(NotFound) as refused:
+        cluster.dial(replace(project(), id=ProjectId("prj_01j9contract00000002"), pod="rdev-shop-00000002"), 3999, timeout=10)
+    assert refused.value.code == "NO_POD"
+    cluster.mark_pod(project(), "abc")
+    code, channel = "", None
+    try:
+        channel = cluster.dial(project(), 3999, timeout=10)
+    except Unavailable as e:
+        code = e.code
+    assert (channel is None) is (code == "NOT_LISTENING")
+    if channel is not None:  # only the far end knows
+        with socket.socket(fileno=channel.detach()) as one:
+            one.settimeout(20)
+            assert one.recv(1) == b""
+
+
+def test_hosts_are_led_here_and_away_as_often_as_anybody_asks(cluster):
+    for call in (cluster.expose, cluster.expose, cluster.conceal, cluster.conceal):
+        call(project(), "a.preview.example.org")
+    cluster.conceal(project())
 
 
 def test_a_pod_that_writes_nothing_has_an_empty_log_or_none(cluster):

@@ -57,6 +57,8 @@ def test_a_repository_is_found_to_be_another_projects_and_stays_as_it_is(yard):
     first = seeded(yard)
     for forge, stranger in ((yard.forge, project(id="prj_01j9contract00000002")), (yard.another(), project())):
         with pytest.raises(Conflict):
+            forge.ready(stranger)
+        with pytest.raises(Conflict):
             forge.ensure_repository(stranger)
         with pytest.raises(Conflict):
             forge.delete_repository(stranger)

@@ -68,6 +68,8 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("operation", "show"): "operation",
     **{("session", verb): "session" for verb in ("start", "show", "end")},
     ("session", "list"): "session-list",
+    **dict.fromkeys((("session", "preview"), ("preview", "close")), "preview"),
+    ("preview", "list"): "preview-list",
     **{("session", verb): "command-output" for verb in ("exec", "shell", "git")},
     ("session", "claude"): "command",
     ("session", "files"): "copied",

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 from rdev_cli.domain.checkout import Checkout
+from rdev_cli.domain.command import Command, CommandKind, CommandState
+from rdev_cli.domain.session import Purpose, SessionSpec
+from rdev_cli.domain.values import CommandId
+from rdev_cli.ops import known, sessions
 from rdev_cli.wiring.services import Services
 from tests.conftest import Rdev
 
@@ -362,3 +366,119 @@ def test_words_that_make_no_sense_are_refused_with_what_to_type(yard, tmp_path):
         error = json.loads(ran.stderr)["error"]
         assert (ran.returncode, error["code"], ran.stdout) == (exit_code, code, b""), words
         assert error["hint"], words
+
+
+# sessions
+
+
+@pytest.fixture
+def session(yard: Yard) -> Yard:
+    """A yard with a session instead of the checkout; its id is the session's."""
+    started = yard.rdev("session", "start", "shop", "-o", "json")
+    assert started.returncode == 0, started.stderr
+    yard.id = json.loads(started.stdout)["id"]
+    return yard
+
+
+def _within(yard: Yard, line: str) -> None:
+    ran = yard.rdev("shell", yard.id, line)
+    assert ran.returncode == 0, ran.stderr
+
+
+_COMMIT = "git add --all; git -c user.name=me -c user.email=me@x commit -qm Work"
+
+
+def _session_dirty(yard: Yard) -> None:
+    _within(yard, "echo x > note.txt")
+
+
+def _session_moved(yard: Yard) -> None:
+    _within(yard, f"echo x > note.txt; {_COMMIT}")
+    yard.elsewhere(f"rdev/{yard.id}", other_txt="theirs\n")
+
+
+def _session_behind(yard: Yard) -> None:
+    yard.elsewhere(f"rdev/{yard.id}", other_txt="theirs\n")
+
+
+def _session_staged(yard: Yard) -> None:
+    _within(yard, "echo x > note.txt; git add note.txt; echo y > left.txt")
+
+
+def _session_rewritten(yard: Yard) -> None:
+    _within(yard, f"echo x > note.txt; {_COMMIT}")
+    yard.elsewhere("main", force=True, other_txt="theirs\n")
+
+
+def _session_ended(yard: Yard) -> None:
+    assert yard.rdev("session", "end", yard.id).returncode == 0
+
+
+def _session_on_main(yard: Yard) -> None:
+    started = yard.rdev("session", "start", "shop", "--branch", "main", "-o", "json")
+    yard.id = json.loads(started.stdout)["id"]
+
+
+def _session_of_checks(yard: Yard) -> None:
+    world = yard.world()
+    spec = SessionSpec(project="shop", purpose=Purpose.CHECKS, commit=yard.refs()["main"])
+    yard.id = sessions.start(world, spec).id
+    world.close()
+
+
+OF_SESSIONS: dict[str, tuple[Callable[[Yard], None], int, str, str]] = {
+    "nothing done": (lambda _: None, 0, "", "ready"),
+    "dirty tree": (_session_dirty, 5, "WORKTREE_DIRTY", "ready"),
+    "branch moved": (_session_moved, 5, "DIVERGED", "ready"),
+    "branch moved and nothing done here": (_session_behind, 0, "passed", "ended"),
+    "staged, and something else left": (_session_staged, 0, "passed", "ended"),
+    "base force-pushed": (_session_rewritten, 5, "BASE_REWRITTEN", "ready"),
+    "ended": (_session_ended, 5, "ENDED", "ended"),
+    "on the target itself": (_session_on_main, 5, "SAME_BRANCH", "ready"),
+    "one of rdev's own": (_session_of_checks, 5, "CHECKS_ONLY", "ready"),
+}
+
+
+@pytest.mark.parametrize("name", OF_SESSIONS)
+def test_t_co_4_each_state_of_a_session_has_its_outcome_likewise(name, session):
+    prepare, exit_code, said, state = OF_SESSIONS[name]
+    prepare(session)
+    code, answer = session.checkin(session.id, "--merge")
+    assert (code, answer["code"] if code else answer["verdict"] or "") == (exit_code, said), answer
+    shown = json.loads(session.rdev("session", "show", session.id, "-o", "json").stdout)
+    assert shown["state"] == state
+    if code:
+        assert answer["hint"]
+    if name == "staged, and something else left":
+        assert session.git("show", f"{shown['rescue']}:left.txt", where=session.repository) == "y"  # nothing is lost with the pod
+
+
+def test_an_agent_at_work_is_not_checked_in(session):
+    world = session.world()
+    place = known.ready(world, session.id)
+    with world.store.transaction() as tx:
+        tx.put_command(
+            Command(
+                id=CommandId("cmd_01j9aaaaaaaaaaaaaaaa"), project="shop", project_id=place.owner_id, session_id=session.id, kind=CommandKind.AGENT,
+                argv=("claude", "x"), state=CommandState.PENDING, actor="me", created_at=world.clock.now(), agent="claude",
+            )
+        )  # fmt: skip
+    world.close()
+    code, answer = session.checkin(session.id)
+    assert (code, answer["code"], answer["context"]["command"]) == (5, "BUSY", "cmd_01j9aaaaaaaaaaaaaaaa")
+
+
+# what is none
+
+
+def test_a_file_that_the_target_allows_may_hold_what_looks_like_a_secret_and_a_change_allows_itself_nothing(yard):
+    (yard.folder / ".rdev-allow-secrets").write_text("# fixtures\nnote.*\n")
+    yard.git("add", "--all")
+    yard.git("commit", "--quiet", "--message", "Allow")
+    allowed = yard.git("rev-parse", "HEAD")
+    yard.commit(note_txt=f"{TOKEN}\n")
+    assert yard.checkin()[1]["code"] == "SECRET_FOUND"
+    yard.git("fetch", "--quiet", str(yard.folder), allowed, where=yard.repository)
+    yard.git("update-ref", "refs/heads/main", allowed, where=yard.repository)  # as somebody who may
+    code, answer = yard.checkin("--merge")
+    assert (code, answer["verdict"]) == (0, "passed"), answer

@@ -138,6 +138,19 @@ def test_nothing_that_is_there_is_overwritten(forged: Forged, what: str) -> None
     assert json.loads(forged.rdev("checkout", "list", "--all", "-o", "json").stdout)["items"] == []
 
 
+def test_of_several_that_start_in_one_folder_one_does(forged: Forged) -> None:
+    env = {**forged.home, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, str(ACCOUNTED), str(forged.accounts.folder), "0", "--", "checkout", "start", "shop", "-o", "json"]
+    started = [subprocess.Popen(words, env=env, cwd=forged.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(one.communicate(timeout=120), one.returncode) for one in started]
+    assert sorted(code for _, code in ended) == [0, 5, 5, 5], ended
+    ((account,), (made,)) = forged.accounts.names(), [json.loads(out) for (out, _), code in ended if code == 0]
+    assert made["account"] == account
+    assert {json.loads(err)["error"]["code"] for (_, err), code in ended if code} == {"FOLDER_TAKEN"}
+    _change(forged, forged.cwd / "shop")
+    assert forged.git(forged.cwd / "shop", "push").returncode == 0
+
+
 def test_an_empty_folder_is_one_to_clone_into(forged: Forged) -> None:
     (forged.cwd / "here").mkdir()
     assert Path(forged.start("--dir", "here")["folder"]) == forged.cwd / "here"
@@ -160,6 +173,15 @@ def test_a_cancelled_checkout_pushes_no_more_and_its_folder_and_branch_stay(forg
     assert b"is cancelled" in refused.stderr
     branches = {one["name"] for one in json.loads(forged.rdev("branch", "list", "shop", "-o", "json").stdout)["items"]}
     assert branches == {"main", made["branch"]}
+
+
+def test_what_alone_knows_of_a_credential_is_not_removed(forged: Forged) -> None:
+    made = forged.start()
+    kept = forged.rdev("uninstall", "--yes", "-o", "json")
+    assert kept.returncode == 7, kept.stderr
+    assert json.loads(kept.stderr)["error"]["context"]["left"] == [made["account"]]
+    assert forged.rdev("checkout", "cancel", made["id"], "--yes").returncode == 0
+    assert forged.rdev("uninstall", "--yes").returncode == 0
 
 
 def test_a_branch_on_which_nobody_worked_goes_with_its_checkout(forged: Forged) -> None:
@@ -253,6 +275,30 @@ def test_t_co_3_the_helper_tells_the_checkout_s_own_address_and_nothing_else(for
     ran = _asked(forged, made["id"], own)
     assert (ran.returncode, ran.stdout) == (0, b"quit=1\n")
     assert b"is cancelled" in ran.stderr
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_that_names_another_address_gets_no_token(forged: Forged, tmp_path: Path, whole: bool) -> None:
+    made = forged.start("--dir", "mine")
+    elsewhere = Accounts(tmp_path / "elsewhere")
+    with GitServer(Path(forged.home["XDG_STATE_HOME"]) / "rdev/local/repos", elsewhere) as thief:
+        folder = tmp_path / "theirs"
+        shutil.copytree(made["folder"], folder)
+        mark = json.loads((folder / ".git/rdev.json").read_text())
+        (folder / ".git/rdev.json").write_text(json.dumps({**mark, "url": f"{thief.url}/shop.git", "whole": whole}))
+        if whole:
+            _change(forged, folder)
+            world = forged.world()
+            try:
+                sha = checkouts.publish(world, known.checkout(world, made["id"]), str(folder), "")
+                assert world.forge.find_branch(known.project(world, "shop"), made["branch"]) == sha
+            finally:
+                world.close()
+        else:
+            again = forged.start("--dir", "theirs")
+            assert (again["id"], again["url"]) == (made["id"], made["url"])
+            assert thief.url not in (folder / ".git/config").read_text() + (folder / ".git/rdev.json").read_text()
+        assert thief.asked == []
 
 
 def test_the_helper_believes_nothing_of_the_folder_that_git_is_in(forged: Forged, tmp_path: Path) -> None:
@@ -590,7 +636,7 @@ def test_a_cancel_that_is_killed_at_any_step_goes_on_by_the_same_command_and_by_
     steps = _steps(forged, "checkout", "cancel", made["id"], "--yes")
     assert len(steps) > 4
     for step in steps:
-        for then in (("checkout", "cancel", made["id"], "--yes"), ("gc", "--apply", "--yes")):
+        for then in (("checkout", "cancel", made["id"], "--yes"), ("gc",)):
             again()
             assert forged.rdev("checkout", "cancel", made["id"], "--yes", step=str(step)).returncode == -9, step
             assert forged.rdev(*then).returncode == 0, (step, then)

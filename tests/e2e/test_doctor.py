@@ -108,3 +108,11 @@ def test_what_only_reads_works_where_nothing_can_be_written(rdev, project, fixed
     assert json.loads(fixed("command", "list", "-o", "json").stdout)["items"][0]["id"] == pending
     refused = fixed("project", "create", "other", "-o", "json")
     assert (refused.returncode, json.loads(refused.stderr)["error"]["code"]) == (6, "STATE_UNWRITABLE")
+
+
+def test_a_pod_of_a_session_is_nothing_that_is_left_over(rdev, project):
+    started = rdev("session", "start", project, "-o", "name")
+    assert started.returncode == 0, started.stderr
+    found = {check["name"]: check for check in json.loads(rdev("doctor", "-o", "json").stdout)["items"]}
+    assert found["leftover"]["verdict"] == "ok"
+    assert not [name for name in found if name.startswith("leftover.")]

@@ -78,6 +78,7 @@ TYPED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("checkout", "list"): ("checkout", "list"),
     ("session", "start"): ("session", "start", "shop"),
     ("session", "list"): ("session", "list"),
+    ("preview", "list"): ("preview", "list"),
     ("branch", "list"): ("branch", "list", "shop"),
     ("pool", "list"): ("pool", "list"),
     ("pool", "fill"): ("pool", "fill", "1"),
@@ -150,6 +151,7 @@ UNTRIED = {
     *(("key", verb) for verb in ("show", "revoke")),
     # a session, and its end: tests/e2e/test_session_commands.py, test_attach.py
     *(("session", verb) for verb in ("show", "exec", "shell", "git", "claude", "files", "attach", "events", "preview", "checkin", "end")),
+    ("preview", "close"),  # what is open in one: tests/e2e/test_preview_commands.py
     *(("checkout", verb) for verb in ("start", "show", "extend", "cancel")),  # a folder, and its end: tests/e2e/test_checkout.py
     *(("credential", verb) for verb in ("set", "import", "remove", "test")),
     *(("webhook", verb) for verb in ("add", "test", "replay", "rotate", "remove")),  # an endpoint: tests/e2e/test_webhook_commands.py
@@ -182,6 +184,7 @@ EMPTY = {
     *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
     ("key", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
+    ("preview", "list"),
 }  # fmt: skip
 
 

@@ -72,6 +72,8 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "OPERATION": (2,),
     "CHECKOUT": (2,),
     "SESSION": (2,),
+    "PORT": (2,),
+    "DOMAIN": (2,),
     "BRANCH": (2, 3),
     "DIR": (2, 3),
     "SHA": (2, 3),  # 3: there is no such project here
@@ -92,6 +94,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "session start --branch": ((2, 3), ()),
     "git project": ((2, 125), ()),
     "demo --agent": ((3,), ("",)),  # empty: what is here
+    "context set --preview-domain": ((2,), ("",)),  # empty: names of this machine
     "context set --show": ((2,), ("",)),  # empty: none
     "project create --agent": ((2, 3), ("",)),  # empty: the context's
     "project create --model": ((2,), ("",)),  # empty: the agent's own choice
@@ -110,6 +113,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
         f"{command} --{flag}-file": ((2, 3, 4, 6), ())
         for command, flag in (
             ("agent run", "passphrase"),
+            ("checkout start", "passphrase"),
             ("claude", "passphrase"),
             ("credential set", "passphrase"),
             ("credential set", "from"),

@@ -92,6 +92,10 @@ class MemoryForge:
             raise NotFound(f"there is no repository {project.name}", hint="make it")
         return found
 
+    def ready(self, project: Project) -> None:
+        with self.trouble.around("ready"):
+            self._mine(project)
+
     def ensure_repository(self, project: Project) -> None:
         with self.trouble.around("ensure_repository"):
             if self._mine(project) is None:

@@ -193,7 +193,7 @@ def test_a_stranger_is_shown_the_form_and_nothing_else(site: Site, project: str)
     assert [one["action"] for one in form.all("form")] == ["/ui/login"]
     assert [one["value"] for one in form.all("input") if one["name"] == "to"] == ["/ui/projects/shop"]
     assert not re.search("context|local|shop", form.text)
-    assert form.links == ["#main", "/ui/"]
+    assert form.links == ["#main", "/ui/"]  # and nothing of a name of this machine, as it was not asked for by one
     assert stranger.get("/ui/static/page.css").headers["content-type"] == "text/css; charset=utf-8"
 
 
@@ -710,6 +710,23 @@ def test_a_page_of_another_site_or_of_a_preview_cannot_ask(spawn: Spawn) -> None
     for origin in ("http://evil.example", f"http://{'a' * 26}.localhost:{server.port}", "null"):
         assert status_of(server, "/ui/logout", cookie, "POST", origin=origin) == 403
     assert status_of(server, "/ui/health", cookie) == 200
+
+
+def test_on_ones_own_machine_the_page_has_a_name_that_shares_no_cookie(spawn: Spawn) -> None:
+    server = serve(spawn)
+    with asked(server, "/ui/login") as answer:
+        links = Document(answer.read().decode()).links
+    assert f"http://rdev.localhost:{server.port}/ui/" in links
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    try:
+        host = f"rdev.localhost:{server.port}"
+        connection.request(
+            "POST", "/ui/login", f"key={ADMIN}", {"host": host, "origin": f"http://{host}", "content-type": signing_in._FORM}
+        )
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("location")) == (303, "/ui/")
+    finally:
+        connection.close()
 
 
 def test_the_use_of_a_key_by_the_page_is_noted(site: Site) -> None:

@@ -59,6 +59,7 @@ OWN_TESTS = {
     **dict.fromkeys(("receipt.show", "receipt.verify"), "of a receipt that was written: test_receipt_routes.py"),
     "operation.show": "of an operation that was asked for over HTTP",
     **{f"webhook.{verb}": "of an endpoint: test_webhook_routes.py" for verb in ("add", "test", "replay", "rotate", "remove")},
+    **{f"preview.{verb}": "of a session that was started: test_preview_routes.py" for verb in ("open", "list", "close")},
     "session.show": "of a session that was started: test_session_routes.py",
     "session.events": "a stream",
     "key.create": "another key every time",

@@ -39,6 +39,7 @@ _KINDS = {
     "checkout": "chk",
     "session": "ses",
 }
+PORT = "3000"
 NOBODYS = {"project": "none", **{name: f"{kind}_{'0' * 20}" for name, kind in _KINDS.items()}}
 # what a key for some projects may not ask at all, whatever it names
 DENIED = {"project.adopt": "it looks at every pod of the place"}
@@ -63,13 +64,13 @@ BODIES: dict[str, Any] = {
     "receipt.replay": {},
     "webhook.add": {"url": "https://127.0.0.1/", "events": ["command.*"]},
     "key.create": {"name": "more", "scopes": ["projects:read"]},
-    "preview.open": {"port": 3000},
     "session.start": {"project": "{project}"},
     "command.run.session": {"argv": ["true"]},
     "command.run.session.shell": {"command": "true"},
     "command.run.session.git": {"argv": ["status"]},
     "agent.run.session": {"prompt": "look", "agent": "bundled"},
     "agent.run.session.claude": {"prompt": "look"},
+    "preview.open": {"port": 3000},
     "checkout.start": {},
     "checkout.extend": {"lasts_seconds": 3600},
 }
@@ -123,6 +124,7 @@ def two(services: Services, project: str, rdev: Rdev, endpoint: Receiver) -> Ite
         own["receipt"] = written(services, own["project"]).id
         own["signer"] = services.store.some(Signer, project=own["project"])[0].id
         own["session"] = sessions.start(services, SessionSpec(project=own["project"])).id
+        new(key, f"/sessions/{own['session']}/previews", {"port": int(PORT)})
         own["checkout"] = new(key, f"/projects/{own['project']}/checkouts", {})
         own["key"] = new(key, "/keys", {"name": "one", "scopes": ["projects:read"], "projects": [own["project"]]})
     yield made
@@ -149,7 +151,9 @@ def routes(app: Any) -> Iterator[tuple[str, str, str, list[str]]]:
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
-    return re.sub(r"\{([^}]*)\}", lambda m: ids.get(m[1], "claude"), path) + ("?path=README.md" if path.endswith("/files") else "")
+    return re.sub(r"\{([^}]*)\}", lambda m: ids.get(m[1], PORT if m[1] == "port" else "claude"), path) + (
+        "?path=README.md" if path.endswith("/files") else ""
+    )
 
 
 def test_every_name_in_a_path_and_every_body_has_its_case(two: Two) -> None:

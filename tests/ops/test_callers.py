@@ -77,6 +77,7 @@ def test_each_caller_has_its_own_name_and_sight(services: Services) -> None:
         credentials.checks,
         premises.plan,
         lambda world: world.in_keyring("local"),
+        lambda world: world.at_forge("local"),
         doctor.check,
     ],
 )

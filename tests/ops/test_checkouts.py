@@ -9,12 +9,13 @@ import pytest
 from rdev_cli.domain.access import Grant, Scope
 from rdev_cli.domain.checkout import OWED, Checkout, CheckoutSpec, CheckoutState, Debt
 from rdev_cli.domain.codec import plain
-from rdev_cli.domain.errors import Conflict, Invalid, NotFound, Partial, RdevError, Unavailable
+from rdev_cli.domain.errors import Cancelled, Conflict, Invalid, NotFound, Partial, RdevError, Unavailable
 from rdev_cli.domain.project import ProjectSpec
 from rdev_cli.domain.report import Verdict
 from rdev_cli.faces.http.metrics import Metrics
 from rdev_cli.ops import checkouts, debts, known, projects
 from rdev_cli.ports.forge import Access
+from rdev_cli.ports.timing import Stop
 from tests.fakes.world import MemoryWorld
 
 pytestmark = pytest.mark.state
@@ -92,7 +93,7 @@ def test_what_cannot_be_undone_is_said_and_taken_away_later(world: MemoryWorld, 
     world.forge.trouble |= {"admit:after", "dismiss:before"}
     with pytest.raises(Partial, match="did not answer") as left:
         checkouts.start(world, SPEC)
-    assert left.value.hint == "rdev serve goes on trying for 30 days, and so does: rdev gc --apply"
+    assert left.value.hint == "rdev serve goes on trying for 30 days, and so does: rdev gc"
     assert len(holders(world)) == 1
     world.forge.trouble.clear()
     assert checkouts.sweep(world) == 0  # its next try comes later
@@ -289,3 +290,34 @@ def test_a_start_that_is_gone_on_with_has_a_fresh_credential_and_one_that_is_ove
     checkouts.cancel(world, made.id)
     with pytest.raises(RdevError, match="is cancelled"):
         checkouts.start(world, SPEC, id=made.id, keep=True)
+
+
+def test_a_clone_that_fails_or_is_stopped_leaves_no_folder_no_checkout_and_nothing_owed(
+    world: MemoryWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "clone"
+
+    def opened() -> None:
+        checkouts.open_(world, SPEC, str(folder), context="local", helper=lambda id: ("helper", id))
+
+    with pytest.raises(Invalid, match="is no URL that rdev clones"):  # the twin's is none
+        opened()
+    clone = world.copies.clone
+
+    def stopped(*given, **more) -> None:
+        world.stop.set("cancelled")
+        world.stop.check("the clone")
+
+    monkeypatch.setattr(world.copies, "clone", stopped)
+    with pytest.raises(Cancelled):
+        opened()
+    monkeypatch.setattr(world.copies, "clone", clone)
+    world.stop = Stop()
+    assert not folder.exists()
+    assert (holders(world), debts.owed(world), checkouts.list_(world).items) == ([], [], ())
+    assert {one.state for one in checkouts.list_(world, ended=True).items} == {CheckoutState.CANCELLED}
+    world.forge.trouble.add("dismiss:before")
+    with pytest.raises(Partial, match="is no URL that rdev clones"):
+        opened()
+    assert not folder.exists()
+    assert len(debts.owed(world)) == 1

@@ -684,7 +684,7 @@ def test_a_copy_is_in_the_journal_with_what_it_brought(bench: Bench) -> None:
     (bench.pod / "a").write_bytes(b"abc")
     bench.out("a")
     (line,) = [event for event in bench.world.store.events(after=0, subject="shop") if event.kind == "file.copied"]
-    assert line.data == {"path": "a", "out": True, "files": 1, "bytes": 3, "failed": 0}
+    assert line.data == {"project": "shop", "path": "a", "out": True, "files": 1, "bytes": 3, "failed": 0}
 
 
 def test_a_tally_counts_all_and_names_the_first() -> None:

@@ -10,7 +10,7 @@ from rdev_cli.domain.command import CommandState, ExecSpec
 from rdev_cli.domain.errors import Conflict, NotFound, Partial, Unavailable
 from rdev_cli.domain.project import ownership
 from rdev_cli.domain.session import Purpose, SessionSpec, SessionState
-from rdev_cli.ops import commands, doctor, keys, projects, sessions, terminals
+from rdev_cli.ops import commands, doctor, keys, pool, projects, sessions, terminals
 from tests.fakes.cluster import Pod
 from tests.fakes.world import MemoryWorld
 
@@ -340,9 +340,54 @@ def test_one_that_cannot_be_ended_keeps_no_other_waiting(world):
 def test_t_sess_1_hundreds_that_a_kill_left_are_swept_in_one_pass(world):
     project = world.store.find_project("shop")
     with world.store.transaction() as tx:
-        for _ in range(300):
+        for _ in range(150):
             _, session = sessions.planned(world, SessionSpec(project="shop"), world.new_id("ses"))
             tx.put(session)
             world.cluster.pods[session.pod] = Pod({**ownership(project, world.installation), "id": session.id})
-    assert sessions.sweep(world) == 300
+    assert sessions.sweep(world) == 150
+    assert _left(world) == (set(), set())
+
+
+# warm pods
+
+
+def test_a_warm_pod_is_taken_by_whoever_may_start_a_session_and_given_back_at_its_end(world):
+    pool.fill(world, 1)
+    (worker,) = pool.list_(world)
+    there = world.acting(Grant(actor="key:key_1", scopes=frozenset({Scope.SESSIONS_EXECUTE}), projects=frozenset({"shop"})))
+    there.__dict__.update(forge=world.forge, cluster=world.cluster, pool=world.pool)
+    session = sessions.start(there, SessionSpec(project="shop"))
+    assert (session.worker, session.pod) == (worker.id, worker.pod)
+    second = sessions.start(there, SessionSpec(project="shop"))
+    assert (second.worker, second.pod) == ("", f"rdev-shop-{second.id[-8:]}")
+    commands.run(there, ExecSpec(project=session.id, argv=("touch", "note")))
+    ended = sessions.end(there, session.id)
+    assert ended.rescue == f"rdev/rescue/{session.id}"
+    (now,) = pool.list_(world)
+    assert (now.id, now.state.value, now.leases) == (worker.id, "idle", 1)
+    assert worker.pod in world.cluster.pods
+    third = sessions.start(there, SessionSpec(project="shop"))
+    assert third.worker == worker.id
+    assert world.cluster.pods[third.pod].new == []
+
+
+def test_a_worker_that_a_killed_start_had_taken_is_given_back_though_the_session_does_not_say_so(world):
+    pool.fill(world, 1)
+    (worker,) = pool.list_(world)
+    project, session = sessions.planned(world, SessionSpec(project="shop"), world.new_id("ses"))
+    with world.store.transaction() as tx:
+        sessions.request(tx, world, session)
+    assert pool.claim(world, project, session.id).id == worker.id  # killed here: only the pool knows
+    assert sessions.sweep(world) == 1
+    (now,) = pool.list_(world)
+    assert (now.state.value, now.session) == ("idle", "")
+    assert _left(world) == ({worker.pod}, set())
+
+
+def test_a_warm_pod_that_is_doubted_goes_and_nothing_of_it_is_left(world):
+    pool.fill(world, 1)
+    session = sessions.start(world, SessionSpec(project="shop"))
+    world.pool.warm[session.worker].stubborn.add("daemon")
+    assert sessions.end(world, session.id).state is SessionState.ENDED
+    assert list(pool.list_(world)) == []
     assert _left(world) == (set(), set())

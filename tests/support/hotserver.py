@@ -53,7 +53,6 @@ def text() -> bytes:
 
 if __name__ == "__main__":
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-    sys.stdout.write("listens\n")
-    sys.stdout.flush()
+    print("listens", flush=True)  # noqa: T201 -- whoever starts it waits for this
     while True:
         threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()

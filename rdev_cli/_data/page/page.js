@@ -46,9 +46,10 @@
   }
 
   // the page's own parts, read anew; whoever stands on a link in one stands on the same link after it
-  let reading = null
+  let reading = null, took = 0
   const renew = () => {
-    if (reading) return
+    if (reading) { renewSoon(); return }
+    const began = performance.now()
     reading = new XMLHttpRequest()
     reading.open("GET", location.href)
     reading.responseType = "document"
@@ -56,6 +57,7 @@
       const found = reading.response
       const there = reading.status === 200 && reading.responseURL === location.href.split("#")[0]
       reading = null
+      took = performance.now() - began
       if (!found || !there) { say("This page cannot be read anew: reload it, or sign in again."); return }
       for (const part of document.querySelectorAll("[data-part]")) {
         const newer = found.querySelector(`[data-part="${part.dataset.part}"]`)
@@ -72,7 +74,8 @@
     reading.send()
   }
   let soon = 0
-  const renewSoon = () => { if (!soon) soon = setTimeout(() => { soon = 0; renew() }, 500) }
+  // where much happens, a server is asked for a fifth of its time at most
+  const renewSoon = () => { if (!soon) soon = setTimeout(() => { soon = 0; renew() }, Math.max(500, 4 * took)) }
 
   // a stream, for as long as somebody looks: a browser has few connections, and pages in the background would take them all
   const follow = (place, handlers) => {

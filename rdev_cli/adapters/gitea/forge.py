@@ -120,6 +120,10 @@ class GiteaForge:
             )
         return found
 
+    def ready(self, project: Project) -> None:
+        if self._found(project) is None:
+            self._nursery()
+
     def ensure_repository(self, project: Project) -> None:
         description, topics = self._marks(project)
         found = self._found(project)
@@ -202,8 +206,17 @@ class GiteaForge:
     def _push(self, project: Project, *refs: str, only_if: str = "") -> str:
         """Push, and return why a ref was rejected, empty if none was. `only_if`: REF:COMMIT that must still be so, to remove REF."""
         condition = (f"--force-with-lease={only_if}",) if only_if else ()  # git's one way to say it of a removal
-        argv = ("push", "--porcelain", "--no-verify", *condition, "--end-of-options", self.url(project.name), *refs)
-        code, out = self._git(self._mirror(project), *argv, ok=(0, 1))
+        code, out = self._git(
+            self._mirror(project),
+            "push",
+            "--porcelain",
+            "--no-verify",
+            *condition,
+            "--end-of-options",
+            self.url(project.name),
+            *refs,
+            ok=(0, 1),
+        )
         if code == 0:
             return ""
         found = _REJECTED.search(out.decode(errors="replace"))

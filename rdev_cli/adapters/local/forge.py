@@ -50,6 +50,9 @@ class LocalForge:
             )
         return True
 
+    def ready(self, project: Project) -> None:
+        self._present(project)
+
     def ensure_repository(self, project: Project) -> None:
         if not self._present(project):
             bare.make(self._path(project.name), project, self._installation)

@@ -72,7 +72,7 @@ def _files(path: Path, whose: str) -> list[Path]:
 def admit(path: Path, access: Access) -> Admitted:
     """Let a holder in."""
     whose, _ = _split(access.name)
-    git(path, "config", "receive.advertisePushOptions", "true")
+    git(path, "config", "--end-of-options", "receive.advertisePushOptions", "true")
     hook = private_folder(path / "hooks") / "pre-receive"
     write_whole(hook, _HOOK.encode())
     os.chmod(hook, 0o700)

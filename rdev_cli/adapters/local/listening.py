@@ -89,7 +89,7 @@ def sockets(pod: Path, *, isolated: bool) -> set[int]:
 def _sees(at: str, tree: os.stat_result) -> bool:
     """Say whether a process has this folder for its work tree."""
     try:
-        seen = os.stat(f"{at}/root/workspace")
+        seen = os.stat(os.path.join(at, "root", "workspace"))
     except OSError:
         return False  # it has ended, is somebody else's, or in no sandbox
     return (seen.st_dev, seen.st_ino) == (tree.st_dev, tree.st_ino)

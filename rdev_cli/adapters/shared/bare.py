@@ -105,7 +105,7 @@ def branches(path: Path) -> list[tuple[str, str]]:
     """Return (name, commit) of each branch, by name."""
     if not path.is_dir():
         return []
-    _, out = git(path, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/")
+    _, out = git(path, "for-each-ref", "--format=%(objectname) %(refname)", "--end-of-options", "refs/heads/")
     lines = (line.split(" ", 1) for line in out.decode("utf-8", "surrogateescape").splitlines())
     return sorted((ref.removeprefix("refs/heads/"), sha) for sha, ref in lines)
 
@@ -126,7 +126,7 @@ def has(path: Path, sha: str) -> bool:
     """Say whether a commit is there."""
     if not HEX.fullmatch(sha) or not path.is_dir():
         return False
-    code, _ = git(path, "cat-file", "-e", f"{sha}^{{commit}}", ok=(0, 1, 128))
+    code, _ = git(path, "cat-file", "-e", "--end-of-options", f"{sha}^{{commit}}", ok=(0, 1, 128))
     return code == 0
 
 
@@ -262,7 +262,9 @@ def joined(path: Path, *, base: str, head: str, message: str) -> str:
             files=files,
         )
     own = "-c", "user.name=rdev", "-c", "user.email=rdev@localhost"
-    _, made = git(path, *own, "commit-tree", "-p", base, "-p", head, "-F", "-", tree, stdin=message.encode("utf-8", "replace"))
+    _, made = git(
+        path, *own, "commit-tree", f"-p{base}", f"-p{head}", "-F-", "--end-of-options", tree, stdin=message.encode("utf-8", "replace")
+    )
     return made.decode().strip()
 
 

@@ -41,7 +41,7 @@ def read(path: Path, sha: str, name: str) -> bytes | None:
             raise Invalid(
                 f"{shown(name)} has {sized(int(size))}, and {sized(ONE_FILE)} are the most", hint="make it smaller", code="TOO_LARGE"
             )
-        return git(path, "cat-file", "blob", blob)[1]
+        return git(path, "cat-file", "--end-of-options", "blob", blob)[1]
     return None
 
 
@@ -96,9 +96,19 @@ def blobs_added(path: Path, base: str, sha: str) -> Iterator[tuple[str, int, byt
     import tempfile  # noqa: PLC0415 -- slow to load, and few look at a change
 
     must_have(path, *([base] if base else []), sha)
-    argv = ("rev-list", "--objects", "--in-commit-order", "--end-of-options", sha, *([f"^{base}"] if base else []), "--")
     with tempfile.TemporaryFile() as listed:
-        git(path, *argv, stdout=listed, timeout=LONG_RUNNING)
+        git(
+            path,
+            "rev-list",
+            "--objects",
+            "--in-commit-order",
+            "--end-of-options",
+            sha,
+            *([f"^{base}"] if base else []),
+            "--",
+            stdout=listed,
+            timeout=LONG_RUNNING,
+        )
         listed.seek(0)
         names = dict[str, str]()
         for line in listed:
@@ -127,6 +137,6 @@ def blobs_added(path: Path, base: str, sha: str) -> Iterator[tuple[str, int, byt
     for blob, size in sizes.items():
         if size > ONE_FILE:
             with tempfile.TemporaryFile() as content:
-                git(path, "cat-file", "blob", blob, stdout=content, timeout=LONG_RUNNING)
+                git(path, "cat-file", "--end-of-options", "blob", blob, stdout=content, timeout=LONG_RUNNING)
                 content.seek(0)
                 yield names[blob], size, content.read(ONE_FILE)

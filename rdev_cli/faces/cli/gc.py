@@ -39,8 +39,11 @@ def gc_(
             say(f"ended {ended} {'session' if ended == 1 else 'sessions'} whose time was over")
     except RdevError as e:  # its pod keeps its record, and the rest can be looked at
         say(f"warning: not every session that is over has ended: {e.message}")
-    if apply:
-        checkouts.sweep(world)  # what is over by the clock needs nobody's word
+    try:
+        if (ended := checkouts.sweep(world)) and here.human:
+            say(f"took away {ended} {'credential' if ended == 1 else 'credentials'} of checkouts whose time was over")
+    except RdevError as e:
+        say(f"warning: not every checkout that is over has ended: {e.message}")
     found = gc.look(world, window=window, allow=allow if apply else None)
     garbage = [one for one in found if one.state is OrphanState.GARBAGE]
     if here.human or not apply:

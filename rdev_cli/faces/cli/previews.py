@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdev_cli.domain.errors import Conflict, RdevError, Unavailable
+from rdev_cli.domain.errors import Conflict, Invalid, RdevError, Unavailable
 from rdev_cli.domain.preview import port as port_rule
+from rdev_cli.domain.values import id_like, shown
 from rdev_cli.faces.cli.face import Misused, checked, does, hand, noun, say, write
 from rdev_cli.faces.cli.show import show
 from rdev_cli.ops import known, previews
@@ -26,7 +27,16 @@ _PIECE = 256 << 10
 _LOOK = 2.0  # seconds between two looks whether the session still is there
 _MOST = 256  # connections at a time
 
-_Session = Annotated[str, typer.Argument(metavar="SESSION", help="Its id, or a unique beginning of it: ses_…", show_default=False)]
+
+def _id(value: str) -> None:
+    if not id_like(value, "ses"):
+        raise Invalid(f"'{shown(value)}' is no session id", hint="rdev session list shows the ids: ses_…")
+
+
+_Session = Annotated[
+    str,
+    typer.Argument(metavar="SESSION", help="Its id, or a unique beginning of it: ses_…", show_default=False, callback=checked(_id)),
+]
 _Port = Annotated[
     str, typer.Argument(metavar="PORT", help="Where a program in it listens.", show_default=False, callback=checked(port_rule))
 ]
@@ -43,7 +53,10 @@ def mount(sessions: typer.Typer) -> None:
         local: Annotated[
             bool, typer.Option("--local", help="Listen at a port of this machine instead, until Ctrl-C; needs no rdev serve.")
         ] = False,
-        at: Annotated[str | None, typer.Option("--at", metavar="PORT", help="Which one, with --local; the same number by default.")] = None,
+        at: Annotated[
+            str | None,
+            typer.Option("--at", metavar="PORT", help="Which one, with --local; the same number by default.", callback=checked(port_rule)),
+        ] = None,
     ) -> None:
         if at is not None and not local:
             raise Misused("--at says where --local listens", f"rdev session preview {session} {port} --local --at {at}")
@@ -65,7 +78,8 @@ def mount(sessions: typer.Typer) -> None:
 def list_(
     ctx: typer.Context,
     session: Annotated[
-        str | None, typer.Argument(metavar="[SESSION]", help="Of this session only: its id, or a unique beginning of it.")
+        str | None,
+        typer.Argument(metavar="[SESSION]", help="Of this session only: its id, or a unique beginning of it.", callback=checked(_id)),
     ] = None,
 ) -> None:
     show(ctx, previews.list_(hand(ctx).world(), session or ""), empty="no port is open; rdev session preview SESSION PORT opens one")

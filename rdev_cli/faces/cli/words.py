@@ -124,7 +124,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     'checkout': {
         'start': 'Start a checkout: a branch of its own, and a credential that can write this branch alone, for a while.',
-        'list': 'List checkouts that are active, newest first; with `ended` all of them.',
+        'list': 'List checkouts, newest first: those that are active, or all of them.',
         'show': 'Show a checkout: its branch, until when its credential counts, and what became of it.',
         'extend': 'Let a checkout go on until so long from now; one that lasts longer already stays as it is.',
         'cancel': 'Cancel a checkout: its credential counts no more; what was pushed stays on its branch, and every folder stays as it is.',

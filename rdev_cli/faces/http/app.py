@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from rdev_cli.wiring.services import Services
 
 # what anybody may ask for: neither whether the server is up nor what it offers is a secret; and where the forge tells, by its signature
-PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs", hooks_in.PATH}) | signing_in.PUBLIC
+PUBLIC = frozenset({"/health", "/ready", "/openapi.json", "/docs", hooks_in.PATH})
 ROUTES: tuple[Routes, ...] = (
     projects.routes, commands.routes, files.routes, operations.routes, agents.routes, credentials.routes, contexts.routes, webhooks.routes,
     sessions.routes, previews.routes, checkouts.routes, upkeep.routes, checkins.routes, ci.routes, receipts.routes, stream.routes, keys.routes,
@@ -103,7 +103,7 @@ def create_app(services: "Services", door: Door, *, guards: Sequence[Middleware]
     app.state.services, app.state.door, app.state.sittings = services, door, Sittings(services)
     app.router.routes[:] = [route for routes in (*ROUTES, hooks_in.routes(), *more) for route in routes]
     for route in app.routes:
-        if not isinstance(route, Guarded | Paged) and getattr(route, "path", "") not in PUBLIC:
+        if not isinstance(route, Guarded | Paged) and getattr(route, "path", "") not in PUBLIC | signing_in.PUBLIC:
             raise TypeError(f"{route} asks for no scope and is not public")
     for kind in (RdevError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, trouble)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from rdev_cli.domain.preview import port as port_rule
 from rdev_cli.faces.http.bodies import Body
 from rdev_cli.faces.http.face import Reply, Routes, serves, whole
-from rdev_cli.ops import previews
+from rdev_cli.ops import known, previews
 from rdev_cli.ports import World
 
 routes: Routes = []
@@ -34,4 +34,5 @@ def list_(world: World, session: str) -> Any:
 
 @serves(routes, "DELETE", "/sessions/{session}/previews/{port}", previews.close, answer="preview")
 def close(world: World, session: str, port: str) -> Any:
-    return previews.close(world, whole(session, "ses", "session"), port_rule(port))
+    of = known.session(world, whole(session, "ses", "session"))  # before anything else is said of what was asked
+    return previews.close(world, of.id, port_rule(port))

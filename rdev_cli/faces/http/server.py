@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from rdev_cli.domain.access import Grant
 from rdev_cli.domain.errors import Conflict, Invalid, Unavailable
 from rdev_cli.domain.values import Secret
-from rdev_cli.faces.http import page, stream, system
+from rdev_cli.faces.http import page, signing_in, stream, system
 from rdev_cli.faces.http.app import create_app
 from rdev_cli.faces.http.front import Front
 from rdev_cli.faces.http.guards import Guard
@@ -231,7 +231,7 @@ class Serving:
         loops: Sequence[Looped] = (), stop: Stop,
     ) -> None:  # fmt: skip
         self._spec, self._opened, self._stop = spec, opened, stop
-        own = {"localhost", "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
+        own = {"localhost", signing_in.APART, "127.0.0.1", "::1"} | ({spec.host} if not spec.unix else set())
         public = world.settings.public_url().partition("://")[2].partition("/")[0].partition(":")[0]  # as the forge calls it
         allowed = (*spec.allow_hosts, *([public] if public else []))
         hosts = Hosts(tuple(own - {"0.0.0.0", "::"}), 0 if spec.unix else opened.getsockname()[1], allowed)  # noqa: S104 -- no name of this server

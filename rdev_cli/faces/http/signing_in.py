@@ -16,6 +16,10 @@ from rdev_cli.faces.http.sittings import COOKIE, PATH, Sittings
 SIGN_OUT = f"{PATH}/logout"
 HOME = f"{PATH}/"
 PUBLIC = frozenset({"/", PATH, SIGN_IN, SIGN_OUT, *(f"{PATH}/static/{name}" for name in FILES)})  # what a stranger may ask for
+APART = (
+    "rdev.localhost"  # a name of this machine that no other port's pages are opened under: a browser gives a cookie to all ports of a name
+)
+_SHARED = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _FORM = "application/x-www-form-urlencoded"
 # a page of these, and none that a form was sent to: nobody is led elsewhere
 _PAGE = re.compile(rf"{PATH}/(?!log(?:in|out)\b)[A-Za-z0-9_/-]*(?:\?[A-Za-z0-9_=&-]*)?")
@@ -74,7 +78,9 @@ def _leave(request: Request) -> Response:
 
 
 def _asked(request: Request, place: str, *, words: str, status: int = 200) -> Response:
-    return render(request, "login", status=status, to=place, words=words)
+    shared = _SHARED.fullmatch(request.headers.get("host", "").lower()) if request.scope["scheme"] == "http" else None
+    apart = f"http://{APART}{shared[1] or ''}{HOME}" if shared else ""
+    return render(request, "login", status=status, to=place, words=words, apart=apart)
 
 
 def _own(request: Request) -> None:

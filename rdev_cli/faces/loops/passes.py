@@ -29,7 +29,7 @@ def loops(world: Services, health: Health, used: dict[str, datetime], stop: Stop
         Loop(name="commands", every=5, body=lambda: settle(world)),
         Loop(name="keys", every=60, body=lambda: note_used(world, used), alone=False),
         Loop(name="sessions", every=15, body=lambda: sessions.sweep(working) < 0),
-        Loop(name="debts", every=30, body=lambda: checkouts.sweep(world) < 0),
+        Loop(name="debts", every=60, body=lambda: checkouts.sweep(world) < 0),
         Loop(name="pool", every=10, body=lambda: pool.keep(working) < 0),
         Loop(name="leftovers", every=3600, body=lambda: leftovers(world)),
     )
