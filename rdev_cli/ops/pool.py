@@ -104,19 +104,17 @@ def _take(house: World, project: Project, session_id: str) -> Worker | None:
     idle = list(house.store.some(Worker, of={"state": WorkerState.IDLE.value}, limit=_ALL))
     if not idle or not house.pool.lends(network=project.network):
         return None
-    random.shuffle(idle)  # many at once must not all want the same one
-    for one in idle:
-        with house.store.transaction() as tx:
-            now = tx.find(Worker, one.id)
-            if now is None or now.state is not WorkerState.IDLE:
-                continue
-            taken = replace(
-                now, project=project.name, session=session_id, state=WorkerState.BUSY, leases=now.leases + 1, changed_at=house.clock.now()
-            )  # fmt: skip
-            tx.put(taken)
-            tx.append("worker.claimed", taken.id, {"project": project.name, "session": session_id, "pod": taken.pod})
-        return taken
-    return None
+    random.shuffle(idle)  # many at once must not all begin with the same one
+    with house.store.transaction() as tx:
+        now = next((found for one in idle if (found := tx.find(Worker, one.id)) is not None and found.state is WorkerState.IDLE), None)
+        if now is None:
+            return None
+        taken = replace(
+            now, project=project.name, session=session_id, state=WorkerState.BUSY, leases=now.leases + 1, changed_at=house.clock.now()
+        )
+        tx.put(taken)
+        tx.append("worker.claimed", taken.id, {"project": project.name, "session": session_id, "pod": taken.pod})
+    return taken
 
 
 def _place(project: Project, session_id: str, pod: str) -> Place:
