@@ -10,7 +10,7 @@ from rdev_cli.domain.project import Project
 from rdev_cli.domain.report import Check, Verdict
 from rdev_cli.domain.session import LIVE, Session
 from rdev_cli.domain.values import sized
-from rdev_cli.domain.worker import Worker
+from rdev_cli.domain.worker import POOL, Worker
 from rdev_cli.ops.ledger import Pace, Scope, operation
 from rdev_cli.ports import World
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import Rdev
-from tests.support.serving import ADMIN, Server
+from tests.support.serving import ADMIN, Server, start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -300,11 +300,20 @@ def test_a_revoked_key_ends_what_is_shown_live(tab: "Page", server: Server, proj
     tab.get_by_text("The key was revoked.").wait_for()
 
 
-def test_a_server_that_comes_again_is_followed_again(tab: "Page", spawn: Any, server: Server, project: str, rdev: Rdev) -> None:
+def test_a_server_that_begins_anew_knows_nobody_and_the_page_says_so(
+    tab: "Page", spawn: Any, server: Server, project: str, rdev: Rdev
+) -> None:
     sign_in(tab, server, "/ui/projects/shop")
     tab.get_by_text("This page follows what happens.").wait_for()
     assert server.stop() == 0
     tab.get_by_text("The connection was lost; it is tried again.").wait_for()
+    start(spawn, "--port", str(server.port))
+    tab.get_by_text("This page follows no longer: reload it, or sign in again.").wait_for(timeout=60_000)
+    tab.reload()
+    tab.locator("#key:focus").wait_for()
+    tab.keyboard.type(ADMIN)
+    tab.keyboard.press("Enter")
+    tab.get_by_text("This page follows what happens.").wait_for()  # and leads back to where one was
 
 
 # without scripts

@@ -399,12 +399,13 @@ def test_t_git_6_no_call_of_git_has_data_in_front_of_end_of_options():
         node
         for module in (bare, contents, origins, holders, gitea_forge, gitea_hooks)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("git", "self._git")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("git", "run")
     ]
     assert len(calls) >= len(COMMANDS)
     own = ("*PLAIN", "*_DIFF", "*own", "*argv", "*condition", "'--literal-pathspecs'")  # switches that are written down once
     for call in calls:
-        command, *words = [word for each in call.args[1:] if (word := ast.unparse(each)) not in own] or ["handed on"]
+        given = [ast.unparse(word) for word in call.args if ast.unparse(word) not in ("self._api", *own)]
+        command, *words = given[1:] or ["handed on"]
         options = words[: words.index("'--end-of-options'")] if "'--end-of-options'" in words else words
         allowed = ("'-", "f'-", "'create'") if command == "'bundle'" else ("'-", "f'-", "STRICT")
         assert [word for word in options if not word.startswith(allowed)] == [], ast.unparse(call)

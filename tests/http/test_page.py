@@ -683,7 +683,7 @@ def test_a_stream_ends_with_the_sitting_or_the_key(end: str, spawn: Spawn, rdev:
         began = time.monotonic()
         last = _until(answer, b"event: error")
         last += answer.read()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
     assert (b"UNAUTHORIZED" if end == "sign out" else b"KEY_REVOKED") in last
     assert status_of(server, f"/ui/commands/{command}", cookie) == 303
     assert rdev("command", "cancel", command).returncode == 0

@@ -5,6 +5,7 @@
   const said = document.getElementById("following")
   const MOST = 1 << 20 // letters of a stream that are kept on the page
   const PATIENCE = 2000 // milliseconds before a stream that was refused is asked for again
+  const TRIES = 4
   const say = text => { if (said.textContent !== text) said.textContent = text }
 
   // what a terminal would obey: as rendering.py does it, but in pieces
@@ -79,7 +80,7 @@
 
   // a stream, for as long as somebody looks: a browser has few connections, and pages in the background would take them all
   const follow = (place, handlers) => {
-    let after = main.dataset.after, stream = null, over = false, again = 0
+    let after = main.dataset.after, stream = null, over = false, again = 0, refused = 0
     const close = () => { clearTimeout(again); if (stream) stream.close(); stream = null }
     const finish = text => { over = true; close(); say(text) }
     const open = () => {
@@ -91,12 +92,16 @@
       })
       for (const kind of ["connected", "heartbeat"]) mine.addEventListener(kind, event => {
         if (event.lastEventId) after = event.lastEventId
+        refused = 0
         say("This page follows what happens.")
       })
       mine.addEventListener("error", event => {
         if (event.data) { finish(`This page follows no longer: ${JSON.parse(event.data).error.message}.`); return }
         say("The connection was lost; it is tried again.")
-        if (mine.readyState === EventSource.CLOSED) { close(); again = setTimeout(open, PATIENCE) }
+        if (mine.readyState !== EventSource.CLOSED) return // the browser comes again by itself
+        close()
+        if (++refused < TRIES) again = setTimeout(open, PATIENCE)
+        else finish("This page follows no longer: reload it, or sign in again.")
       })
     }
     document.addEventListener("visibilitychange", () => { if (document.hidden) close(); else open() })

@@ -10,14 +10,14 @@ from rdev_cli.adapters.gitea import hooks, proof
 from rdev_cli.adapters.gitea.calling import MOVED, Gitea, at
 from rdev_cli.adapters.gitea.holders import Holders
 from rdev_cli.adapters.gitea.pulls import Pulls
+from rdev_cli.adapters.gitea.transport import run
 from rdev_cli.adapters.shared import bare, contents, origins
 from rdev_cli.adapters.shared.files import private_folder
-from rdev_cli.adapters.shared.git import git
-from rdev_cli.domain.errors import Conflict, Denied, Failed, NotFound, Unavailable
+from rdev_cli.domain.errors import Conflict, NotFound, Unavailable
 from rdev_cli.domain.project import Project
 from rdev_cli.domain.values import Secret, shown
 from rdev_cli.ports.forge import PATCH, Access, Admitted, Branch, Changes, Delivery, Gate, Moved
-from rdev_cli.ports.timing import LONG_RUNNING, Stop
+from rdev_cli.ports.timing import Stop
 
 if TYPE_CHECKING:
     from rdev_cli.domain.report import Check
@@ -168,30 +168,11 @@ class GiteaForge:
 
     # commits, there and here
 
-    def _git(self, path: Path, *argv: str, ok: Sequence[int] = (0,)) -> tuple[int, bytes]:
-        stop, scheme = self._api.stop(), self._api.url.partition(":")[0]
-        try:
-            return git(path, *argv, protocols=scheme, header=self._api.header(), ok=ok, timeout=LONG_RUNNING, stop=stop)
-        except Failed as e:
-            said = str(e.context["said"])
-            if "Authentication failed" in said or "Failed to authenticate" in said or "could not read Username" in said:
-                raise Denied(
-                    f"Gitea at {self._api.host} does not know rdev's token",
-                    hint="rdev credential set GITEA_TOKEN",
-                    code="FORGE_TOKEN",
-                    said=said,
-                ) from e
-            if "not found" in said.lower() and "repository" in said.lower():
-                raise NotFound(f"there is no repository at {self._api.host} for this", hint="rdev project show NAME", said=said) from e
-            raise Unavailable(
-                f"git cannot reach Gitea: {e.message}", hint="rdev context test asks it again", code="FORGE_UNREACHABLE", said=said
-            ) from e
-
     def _fetch(self, project: Project) -> None:
         path = self._mirror(project)
         with bare.alone(path):
-            self._git(
-                path, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options",
+            run(
+                self._api, path, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--end-of-options",
                 self.url(project.name), "+refs/heads/*:refs/heads/*",
             )  # fmt: skip
 
@@ -206,7 +187,8 @@ class GiteaForge:
     def _push(self, project: Project, *refs: str, only_if: str = "") -> str:
         """Push, and return why a ref was rejected, empty if none was. `only_if`: REF:COMMIT that must still be so, to remove REF."""
         condition = (f"--force-with-lease={only_if}",) if only_if else ()  # git's one way to say it of a removal
-        code, out = self._git(
+        code, out = run(
+            self._api,
             self._mirror(project),
             "push",
             "--porcelain",

@@ -22,11 +22,7 @@ _NAMES = {
     PartKind.OUTPUT: re.compile(r"(cmd|run)_[0-9a-z_]+"),
     PartKind.REPOSITORY: re.compile(r"[a-z][-a-z0-9]*\.git|\.(new|old)-prj_[0-9a-z]+"),
     PartKind.STATE: re.compile(
-<<<<<<< HEAD
-        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.?wrk_[0-9a-z]+\.json(\.[0-9]+\.part)?|\.vault\.(json|key)\.[0-9]+\.part"
-=======
-        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.serving\.[0-9]+\.part|\.vault\.(json|key)\.[0-9]+\.part"
->>>>>>> w-prev
+        r"state\.db(-wal|-shm|-journal|\.before-[0-9]+(\.[0-9]+\.part)?)?|swept|removed\.jsonl|cluster\.json|vault\.(json|key|lock)|serving\.[0-9]+|\.?wrk_[0-9a-z]+\.json(\.[0-9]+\.part)?|\.serving\.[0-9]+\.part|\.vault\.(json|key)\.[0-9]+\.part"
     ),
     PartKind.CACHE: re.compile(r".+\.json|\..+\.json\.[0-9]+\.part"),
     PartKind.CONFIG: re.compile(r"config\.yaml|\.config\.yaml\.[0-9]+\.part"),
