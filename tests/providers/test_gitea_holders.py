@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rdev_cli.adapters.gitea.calling import Gitea
-from rdev_cli.domain.errors import Conflict, RdevError
+from rdev_cli.adapters.gitea.forge import GiteaForge
+from rdev_cli.domain.errors import Conflict, Denied
 from rdev_cli.domain.values import Secret
 from rdev_cli.ports.forge import Access, access_name
 from rdev_cli.ports.timing import Stop
@@ -282,15 +283,33 @@ def _cut(call, death):
     return dying
 
 
-def test_a_token_that_is_no_administrators_is_told_what_it_lacks(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
-    weak = GiteaYard._made(yard, yard.installation)
-    weak._api._token = lambda: Secret(one.token)
-    checks = {check.name: check for check in weak.checks()}
-    assert checks["forge"].verdict.value == "failed"
-    weak.close()
+def test_a_token_that_is_no_administrators_keeps_projects_and_is_told_what_checkouts_need(yard, tmp_path):
+    name, password = f"rdev-plain-{yard.installation[:8]}", Secret("a long enough password")
+    wanted = {"username": name, "email": f"{name}@x.invalid", "password": password.reveal(), "must_change_password": False}
+    yard.api.call("POST", "/admin/users", wanted, ok=(201,))
+    try:
+        scopes = {"name": "rdev", "scopes": ["write:repository", "write:user"]}
+        token = Secret(yard.api.call("POST", f"/users/{name}/tokens", scopes, ok=(201,), as_user=(name, password)).data["sha1"])
+        forge = GiteaForge(tmp_path / "plain", yard.installation, url=yard.url, owner="", token=lambda: token, stop=Stop)
+        assert {check.name: check.verdict.value for check in forge.checks()} == {
+            "forge": "ok", "forge.owner": "ok", "forge.accounts": "warning",
+        }  # fmt: skip
+        forge.ensure_repository(project())
+        forge.seed(project(), FILES)
+        until = datetime.now(UTC) + timedelta(hours=1)
+        with pytest.raises(Denied) as refused:
+            forge.admit(project(), Access(name=access_name("chk_01j9holders000000001", until), branch="rdev/x", expires_at=until))
+        assert "write:admin" in refused.value.hint
+        assert list(forge.admitted()) == []
+        assert forge.delete_repository(project())
+        forge.close()
+    finally:
+        yard.api.call("DELETE", f"/admin/users/{name}", ok=(204, 404), query={"purge": "true"})
+
+
+def test_a_token_that_nobody_knows_is_told(yard):
     api = Gitea(yard.url, lambda: Secret("nonsense"), Stop)
-    with pytest.raises(RdevError) as refused:
+    with pytest.raises(Denied) as refused:
         api.call("GET", "/user", ok=(200,))
     assert refused.value.code == "FORGE_TOKEN"
     api.close()
