@@ -27,7 +27,7 @@ from rdev_cli.ops import commands, keys
 from rdev_cli.wiring.services import Services
 from rdev_cli.wiring.serving import Standing
 from tests.conftest import Rdev, Spawn
-from tests.support.html import Document
+from tests.support.markup import Document
 from tests.support.serving import ADMIN
 from tests.support.serving import Server as Serve
 from tests.support.serving import start as serve

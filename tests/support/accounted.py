@@ -11,7 +11,6 @@ import signal
 import sys
 from pathlib import Path
 
-del sys.path[0]  # the folder of this file has modules of names that the library's have, too
 FOLDER, AT = Path(sys.argv[1]), sys.argv[2]
 STEPS = [0]
 SEEN: list[tuple[int, object]] = []
