@@ -201,6 +201,6 @@ def left_behind() -> Callable[..., list[bytes]]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in one line which kinds of test were left out of this run, and where they run."""
     words = config.getoption("markexpr")
-    left = [name for name in ("agents", "cluster", "outages", "providers", "toolchain", "browser") if f"not {name}" in words]
+    left = [name for name in ("agents", "cluster", "outages", "providers", "toolchain", "browser", "kills") if f"not {name}" in words]
     if left:
-        terminalreporter.write_line(f"left out, as they need more than Python and git: {', '.join(left)}; .ci/run runs them")
+        terminalreporter.write_line(f"left out, as they need more than Python and git, or minutes: {', '.join(left)}; .ci/run runs them")

@@ -21,7 +21,7 @@ from rdev_cli.wiring.services import Services
 from tests.e2e.test_saga import _git, _local, again
 from tests.support.striking import look, strike
 
-pytestmark = pytest.mark.state
+pytestmark = [pytest.mark.state, pytest.mark.kills]
 
 __all__ = ["again"]
 PARTS = pytest.mark.parametrize("part", range(2))

@@ -595,6 +595,7 @@ def again(forged: Forged, tmp_path: Path) -> Again:
     return Again(tmp_path)
 
 
+@pytest.mark.kills
 def test_t_co_1_a_start_that_is_killed_at_any_step_goes_on_by_the_same_command(forged: Forged, again: Again) -> None:
     steps = _steps(forged, "checkout", "start", "shop")
     assert len(steps) > 15
@@ -615,6 +616,7 @@ def test_t_co_1_a_start_that_is_killed_at_any_step_goes_on_by_the_same_command(f
         assert forged.accounts.names() == [made["account"]], step
 
 
+@pytest.mark.kills
 def test_t_co_1_a_start_that_is_killed_at_any_step_is_cleared_by_the_sweeper_at_its_end(forged: Forged, again: Again) -> None:
     steps = _steps(forged, "checkout", "start", "shop", "--for", "60s")
     for step in steps[::2]:
@@ -630,6 +632,7 @@ def test_t_co_1_a_start_that_is_killed_at_any_step_is_cleared_by_the_sweeper_at_
         _sound(forged)
 
 
+@pytest.mark.kills
 def test_a_cancel_that_is_killed_at_any_step_goes_on_by_the_same_command_and_by_the_sweeper(forged: Forged, again: Again) -> None:
     made = forged.start("--dir", "elsewhere")
     again.keep()

@@ -15,7 +15,7 @@ from rdev_cli.wiring.services import Services
 from tests.conftest import Rdev
 from tests.support.striking import look, putting_back, strike
 
-pytestmark = pytest.mark.state
+pytestmark = [pytest.mark.state, pytest.mark.kills]
 
 # the steps are shared out, so that both cores work on them
 PARTS = pytest.mark.parametrize("part", [0, 1, 2])
