@@ -23,7 +23,7 @@ test *words:
     {{bin}}/pytest {{words}}
 
 # what is about the state, on a SQLite that is new enough for WAL
-test-newer-sqlite *words="-m state":
+test-newer-sqlite *words="-m 'state and not kills'":
     #!/usr/bin/env bash
     set -eu
     {{bin}}/python tests/support/newer_sqlite/use.py on
@@ -76,6 +76,7 @@ nightly: default test-newer-sqlite
     HYPOTHESIS_PROFILE=nightly {{bin}}/pytest
     RDEV_TEST_CUTS=1000 RDEV_TEST_AT_ONCE=200 RDEV_TEST_SECONDS=600 {{bin}}/pytest -n0 -m cluster tests/cluster/test_faults.py
     {{bin}}/pytest -n0 -m outages
+    {{bin}}/pytest -m kills
     {{bin}}/python bench/bench.py -n 30
 
 # mend what a machine can mend
