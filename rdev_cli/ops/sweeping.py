@@ -93,7 +93,7 @@ def _due(world: World, session: Session, now: datetime) -> str:
     elif idle < ttl:
         why, at, total = "idle", idle, session.idle_seconds
     left, window = (at - now).total_seconds(), warning(total)
-    if left > window:
+    if left > window or (why == "idle" and not _free(world, f"checkin:{session.id}")):  # a review may take longer than the session
         return ""
     if session.warned_at is None:
         _warn(world, session, why, at)

@@ -11,6 +11,7 @@ from rdev_cli.domain.errors import Conflict, NotFound, Partial, Unavailable
 from rdev_cli.domain.project import ownership
 from rdev_cli.domain.session import Purpose, SessionSpec, SessionState
 from rdev_cli.ops import commands, doctor, keys, pool, projects, sessions, terminals
+from rdev_cli.ops.ensure import lease
 from tests.fakes.cluster import Pod
 from tests.fakes.world import MemoryWorld
 
@@ -220,6 +221,16 @@ def test_a_project_that_is_deleted_takes_its_sessions_along(world):
 
 
 # by the clock
+
+
+def test_a_session_that_is_being_checked_in_is_not_idle(world):
+    clock = At(world)
+    session = sessions.start(world, SessionSpec(project="shop", idle_seconds=60))
+    with lease(world, f"checkin:{session.id}"):
+        clock.pass_(900)
+        assert sessions.sweep(world) == 0
+        assert sessions.show(world, session.id).warned_at is None
+    assert sessions.sweep(world) == 1
 
 
 def test_an_idle_session_is_warned_and_then_ended_and_its_work_is_kept(world):
