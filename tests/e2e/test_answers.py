@@ -46,6 +46,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("project", "delete"): "plan",
     ("claude",): "command",
     ("checkin",): "checkin",
+    ("session", "checkin"): "checkin",
     ("exec",): "command-output",
     ("shell",): "command-output",
     ("git",): "command-output",

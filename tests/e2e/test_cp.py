@@ -181,7 +181,7 @@ def test_a_stop_ends_a_copy_and_leaves_no_half_file(out: bool, rdev: Rdev, spawn
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     assert running.wait(40) == 130
-    assert sh(rdev, "find . -name '*.rdev*' -o -name got") == b""
+    assert sh(rdev, "find . -name '*.rdev-*' -o -name got") == b""
     assert not [path for path in tmp_path.iterdir() if path.name == "got" or ".rdev-" in path.name]
     end = time.monotonic() + 20
     while list(spool.glob("run_*")):

@@ -112,6 +112,7 @@ RAW = {
 LISTS = {
     ("checkout", "list"),
     ("session", "list"),
+    ("preview", "list"),
     ("branch", "list"),
     *(("pool", verb) for verb in ("list", "fill", "audit", "drain")),
     ("gc",),
@@ -183,8 +184,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 EMPTY = {
     *(("pool", verb) for verb in ("list", "drain")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
-    ("key", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
-    ("preview", "list"),
+    ("key", "list"), ("preview", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
 }  # fmt: skip
 
 

@@ -79,6 +79,8 @@ VERDICTS: dict[str, tuple[int, ...]] = {
     "SHA": (2, 3),  # 3: there is no such project here
     "RECEIPT": (2,),
     "RECEIPT|FILE": (2, 3),
+    "SESSION|CHECKOUT": (2,),
+    "OWNER": (2,),
 }
 # parameters whose word says another thing: the exit codes, and what is no bad one there
 OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -90,6 +92,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "session claude --conversation": ((2, 3), ()),
     "session claude prompt": ((2, 3), ()),
     "session checkin --message": ((2, 3), ()),
+    "checkin --message": ((2, 3), ()),
     "session shell line": ((2, 3, 125), ()),
     "session start --agent": ((2, 3), ()),
     "session start --branch": ((2, 3), ()),
@@ -118,6 +121,7 @@ OTHERWISE: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
             ("claude", "passphrase"),
             ("session claude", "passphrase"),
             ("session checkin", "passphrase"),
+            ("checkin", "passphrase"),
             ("credential set", "passphrase"),
             ("credential set", "from"),
             ("credential import", "passphrase"),
@@ -142,6 +146,7 @@ TEXTS = {
             "project create",
             "project sync",
             "project adopt",
+            "checkin",
             "session start",
             "session exec",
             "session shell",

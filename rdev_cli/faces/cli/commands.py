@@ -10,7 +10,7 @@ from rdev_cli.domain.command import OPEN, CommandKind, CommandState, status
 from rdev_cli.domain.errors import Invalid, TimedOut
 from rdev_cli.domain.values import id_like, shown
 from rdev_cli.faces.cli.arguments import Patience, one
-from rdev_cli.faces.cli.face import checked, does, duration, hand, noun, say
+from rdev_cli.faces.cli.face import Misused, checked, does, duration, hand, noun, say
 from rdev_cli.faces.cli.running import tell
 from rdev_cli.faces.cli.show import emit, show
 from rdev_cli.ops import commands, known
@@ -42,6 +42,8 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many.")] = 50,
 ) -> None:
     chosen = "" if project is None else one(ctx, project)
+    if session == "":
+        raise Misused("the id is empty", "rdev session list shows the ids: ses_…")
     found = commands.list_(hand(ctx).world(), project=chosen, session=session or "", running=running, before=before or "", limit=limit)
     empty = "nothing matches" if project or session or running or before else "no commands yet; run one: rdev exec PROJECT -- ls"
     show(ctx, found, empty=empty, more="rdev command list --before {}")

@@ -34,6 +34,7 @@ def gc_(
 ) -> None:
     here = hand(ctx)
     world, window = here.world(), seconds(older_than, "older-than") if older_than else WINDOW
+    context = world.settings.context  # one that there is not is told once, and not for each that it has not
     try:
         if (ended := sessions.sweep(world)) and here.human:
             say(f"ended {ended} {'session' if ended == 1 else 'sessions'} whose time was over")
@@ -59,7 +60,7 @@ def gc_(
             show(ctx, found)
         return
     names = ", ".join(f"{one.kind} {one.name}" for one in garbage[:5]) + (f" and {len(garbage) - 5} more" if len(garbage) > 5 else "")
-    confirm(ctx, f"Remove {names} from context {world.settings.context}, for good?", yes=yes)
+    confirm(ctx, f"Remove {names} from context {context}, for good?", yes=yes)
     here.standing = "some of it may be removed: rdev gc --apply goes on"
     done = gc.collect(world, {one.uid for one in garbage}, window=window, allow=allow)
     if here.human:

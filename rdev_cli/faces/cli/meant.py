@@ -33,7 +33,7 @@ _ROOT = {
     "logout": ("credential list", "credential remove NAME"),
     "config configure settings set env setup edit": ("context view", "context set --help"),
     "use switch": ("context use NAME",),
-    "diff commit checkout branch merge": ("git PROJECT -- status",),
+    "diff commit merge": ("git PROJECT -- status",),
     "push pull fetch update": ("project sync PROJECT",),
     "copy upload download": ("cp FILE PROJECT:PATH", "cp PROJECT:PATH FOLDER"),
     "usage cost costs stats": ("agent usage",),
