@@ -20,6 +20,8 @@ _MARK = "rdev.json"
 # what git reads of the user's own settings, from the user's own home: a path of an ignore file, and who commits; nothing of it is run
 _URL = re.compile(r"(https?)://[A-Za-z0-9.\[\]:_-]+/[^\s\x00-\x1f\x7f]*")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# what git says of a branch that another git is just writing: that, or nothing of it at all
+_MET = re.compile(r"failed to update ref|cannot lock ref|\A(?![\s\S]*^!)", re.MULTILINE)
 # what git leaves in its folder while something is under way that a plain commit would break off
 _BUSY = {
     "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert",
@@ -271,21 +273,30 @@ class GitCopies:
         if not _SHA.fullmatch(sha):
             raise Invalid("that is no commit", hint="commit something first", field="commit")
         more = _once(account, token) if protocol != "file" else {}
-        said, lines = "", ""
+        said, lines, code = "", "", 1
         with self._borrowed(copy) as folder:
-            try:
-                code, out = git(
-                    folder, "push", "--porcelain", "--no-verify", "--no-signed", "--recurse-submodules=no", "--receive-pack=git-receive-pack",
-                    *(("-o", copy.mark.push_option) if copy.mark.push_option else ()), "--end-of-options", url, f"{sha}:{ref}",
-                    options=_helper(url) if more else (), more=more, protocols=protocol, ok=(0, 1), timeout=LONG_RUNNING, stop=self._stop,
-                )  # fmt: skip
-                lines = out.decode(errors="replace")
-            except Failed as e:
-                code, said = 128, str(e.context.get("said", ""))
+            for wait in (0.5, 1, 0):
+                code, lines, said = self._pushed(folder, copy, url, f"{sha}:{ref}", protocol, more)
+                if code != 1 or not _MET.search(lines) or not wait:
+                    break
+                # the git of a check-in that was killed may still be at it, and both end at the same commit
+                self._stop.wait(wait)
         if code == 0:
             git(Path(copy.folder), "update-ref", "--end-of-options", f"refs/remotes/origin/{branch}", sha, ok=(0, 1, 128))
             return
         raise _refused(copy, branch, lines, said)
+
+    def _pushed(self, folder: Path, copy: Copy, url: str, what: str, protocol: str, more: Mapping[str, str]) -> tuple[int, str, str]:
+        """Push once; return (git's exit code, what it says of the branch, what it says of trouble)."""
+        try:
+            code, out = git(
+                folder, "push", "--porcelain", "--no-verify", "--no-signed", "--recurse-submodules=no", "--receive-pack=git-receive-pack",
+                *(("-o", copy.mark.push_option) if copy.mark.push_option else ()), "--end-of-options", url, what,
+                options=_helper(url) if more else (), more=more, protocols=protocol, ok=(0, 1), timeout=LONG_RUNNING, stop=self._stop,
+            )  # fmt: skip
+        except Failed as e:
+            return 128, "", str(e.context.get("said", ""))
+        return code, out.decode(errors="replace"), ""
 
     def forget(self, folder: str) -> None:
         top = Path(folder)
