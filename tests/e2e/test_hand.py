@@ -182,7 +182,7 @@ def test_every_command_of_the_tree_is_tried() -> None:
 
 # lists that have nothing in them here
 EMPTY = {
-    *(("pool", verb) for verb in ("list", "drain")),
+    *(("pool", verb) for verb in ("list", "drain", "audit")),
     ("ps",), ("gc",), ("agent", "usage"), ("credential", "list"), ("operation", "list"), ("webhook", "list"), ("webhook", "deliveries"),
     ("key", "list"), ("preview", "list"), ("checkout", "list"), ("receipt", "list"), ("session", "list"),
 }  # fmt: skip

@@ -19,7 +19,7 @@ from rdev_cli.ports.forge import Access, access_name
 from rdev_cli.ports.timing import Stop
 from tests.support.yards import GiteaYard, given, project
 
-pytestmark = pytest.mark.providers
+pytestmark = [pytest.mark.providers, pytest.mark.xdist_group("holders")]  # two of one name in the same second would be the same account
 FILES = {"README.md": (b"# shop\n", False)}
 
 
