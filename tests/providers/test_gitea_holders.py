@@ -1,5 +1,6 @@
 """Who has a checkout's token at a real Gitea can write the checkout's branch, and nothing else in any way. T-CO-3."""
 
+import secrets
 import subprocess
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ from rdev_cli.ports.forge import Access, access_name
 from rdev_cli.ports.timing import Stop
 from tests.support.yards import GiteaYard, given, project
 
-pytestmark = [pytest.mark.providers, pytest.mark.xdist_group("holders")]  # two of one name in the same second would be the same account
+pytestmark = pytest.mark.providers
 FILES = {"README.md": (b"# shop\n", False)}
 
 
@@ -56,6 +57,11 @@ class Holder:
             return e.code
 
 
+def fresh() -> str:
+    """Return the id of a checkout; its end and the second in which it ends are the name of an account, and no two may be the same one."""
+    return f"chk_01j9holders0{secrets.token_hex(4)}"
+
+
 def held(yard: GiteaYard, tmp_path: Path, id: str, branch: str = "") -> Holder:
     """Let somebody in; return it with a clone."""
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=8)
@@ -82,8 +88,8 @@ def yard(tmp_path: Path) -> Iterator[GiteaYard]:
 
 
 def test_t_co_3_a_holder_writes_its_branch_forward_and_no_other_ref_in_any_way(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
-    two = held(yard, tmp_path, "chk_01j9holders000000002")  # the second, behind the rule for all branches
+    one = held(yard, tmp_path, fresh())
+    two = held(yard, tmp_path, fresh())  # the second, behind the rule for all branches
     before = yard.branches()
     sha = one.commit()
     assert one.push(f"HEAD:{one.access.branch}")
@@ -102,7 +108,7 @@ def test_t_co_3_a_holder_writes_its_branch_forward_and_no_other_ref_in_any_way(y
 
 
 def test_t_co_3_a_holders_token_reaches_nothing_else(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     other = project("other", "prj_01j9contract00000009")
     yard.forge.ensure_repository(other)
     yard.forge.seed(other, FILES)
@@ -140,7 +146,7 @@ def test_t_co_3_a_holders_token_reaches_nothing_else(yard, tmp_path):
 
 
 def test_what_gitea_lets_nobody_forbid_a_copy_under_its_own_name_goes_with_the_holder(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     assert one.api("POST", f"/repos/{yard.owner}/shop/forks", "{}") == 202
     fork = f"/repos/{one.access.name}/shop"
     assert yard.api.get(fork)["private"]
@@ -150,7 +156,7 @@ def test_what_gitea_lets_nobody_forbid_a_copy_under_its_own_name_goes_with_the_h
 
 
 def test_t_co_3_a_holder_merges_nothing(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     sha = one.commit()
     assert one.push(f"HEAD:{one.access.branch}")
     pull = yard.forge.open_pull(project(), head=one.access.branch, base="main", title="t", body="")
@@ -163,7 +169,7 @@ def test_t_co_3_a_holder_merges_nothing(yard, tmp_path):
 
 
 def test_t_co_3_a_token_counts_no_more_once_its_holder_is_dismissed_and_the_others_go_on(yard, tmp_path):
-    one, two = held(yard, tmp_path, "chk_01j9holders000000001"), held(yard, tmp_path, "chk_01j9holders000000002")
+    one, two = held(yard, tmp_path, fresh()), held(yard, tmp_path, fresh())
     one.commit(), two.commit()
     assert yard.forge.dismiss(one.access.name)
     assert one.git("ls-remote", "origin").returncode != 0
@@ -179,7 +185,7 @@ def test_t_co_3_a_token_counts_no_more_once_its_holder_is_dismissed_and_the_othe
 
 
 def test_while_somebody_has_a_checkout_rdev_writes_every_branch_and_removes_none(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     sha, bundle = yard.pod_commits(one.first, "ours")
     assert not yard.forge.receive(project(), bundle, sha=sha, rescue="rdev/rescue/x").rescued
     yard.forge.ensure_branch(project(), "more", sha)
@@ -190,7 +196,7 @@ def test_while_somebody_has_a_checkout_rdev_writes_every_branch_and_removes_none
 
 
 def test_a_checkout_that_goes_on_keeps_its_token(yard, tmp_path):
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     later = Access(name=one.access.name, branch=one.access.branch, expires_at=one.access.expires_at + timedelta(hours=8))
     name = yard.forge.extend(project(), later)
     one.commit()
@@ -212,7 +218,7 @@ def test_a_checkout_that_goes_on_keeps_its_token(yard, tmp_path):
 def test_a_rule_that_would_let_a_holder_write_elsewhere_is_refused_before_anything_is_made(yard, tmp_path, rule):
     yard.api.call("POST", f"/repos/{yard.owner}/shop/branch_protections", rule, ok=(201,))
     with pytest.raises(Conflict) as loose:
-        held(yard, tmp_path, "chk_01j9holders000000001")
+        held(yard, tmp_path, fresh())
     assert loose.value.code == "PROTECTION_LOOSE"
     assert list(yard.forge.admitted()) == []
 
@@ -222,7 +228,7 @@ def test_a_rule_of_peoples_own_stays_as_it_is(yard, tmp_path):
     rules = f"/repos/{yard.owner}/shop/branch_protections"
     yard.api.call("POST", rules, {"rule_name": "main", "enable_push": True, "merge_whitelist_usernames": ["rdev-admin"], **own}, ok=(201,))
     before = yard.api.get(rules)
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, fresh())
     one.commit()
     assert one.push(f"HEAD:{one.access.branch}")
     assert not one.push("HEAD:main")
@@ -239,7 +245,7 @@ def test_t_co_1_a_death_at_any_step_of_letting_in_is_made_good_by_the_same_call_
     class Death(BaseException):
         pass
 
-    call = Gitea.call
+    call, id = Gitea.call, fresh()
 
     def dying(self, method, path, body=None, **more):
         mine = method in ("POST", "PUT") and step in path
@@ -253,10 +259,10 @@ def test_t_co_1_a_death_at_any_step_of_letting_in_is_made_good_by_the_same_call_
     with monkeypatch.context() as patch:
         patch.setattr(Gitea, "call", dying)
         with pytest.raises(Death):
-            held(yard, tmp_path, "chk_01j9holders000000001")
+            held(yard, tmp_path, id)
     known = [access.name for access in yard.forge.admitted()]  # nothing of it is in any database
     assert len(known) == (0 if step == "/admin/users" and when == "before" else 1)
-    one = held(yard, tmp_path, "chk_01j9holders000000001")
+    one = held(yard, tmp_path, id)
     one.commit()
     assert one.push(f"HEAD:{one.access.branch}")
     assert not one.push("HEAD:main")
@@ -298,7 +304,7 @@ def test_a_token_that_is_no_administrators_keeps_projects_and_is_told_what_check
         forge.seed(project(), FILES)
         until = datetime.now(UTC) + timedelta(hours=1)
         with pytest.raises(Denied) as refused:
-            forge.admit(project(), Access(name=access_name("chk_01j9holders000000001", until), branch="rdev/x", expires_at=until))
+            forge.admit(project(), Access(name=access_name(fresh(), until), branch="rdev/x", expires_at=until))
         assert "write:admin" in refused.value.hint
         assert list(forge.admitted()) == []
         assert forge.delete_repository(project())
