@@ -230,8 +230,8 @@ def untaken(tab: "Page") -> Iterator[None]:
 def test_output_comes_as_it_is_printed_as_text_and_the_end_is_told(
     tab: "Page", server: Server, project: str, rdev: Rdev, untaken: None, complaints: list[str]
 ) -> None:
-    rdev("exec", "shop", "--", "sh", "-c", "mkfifo go")
-    command = started(rdev, f"echo first; read x <go; printf '%s\\n' '{SCRIPT}'; echo wrong >&2; read x <go; exit 7")
+    rdev("exec", "shop", "--", "sh", "-c", "mkfifo go on")  # two: who reads one again may meet the end of the first who wrote
+    command = started(rdev, f"echo first; read x <go; printf '%s\\n' '{SCRIPT}'; echo wrong >&2; read x <on; exit 7")
     sign_in(tab, server, f"/ui/commands/{command}")
     tab.get_by_text("This page follows what happens.").wait_for()
     out, err = tab.locator("#stdout"), tab.locator("#stderr")
@@ -241,7 +241,7 @@ def test_output_comes_as_it_is_printed_as_text_and_the_end_is_told(
     tab.locator("#stdout", has_text="onerror").wait_for()
     assert (out.locator("*").count(), err.locator("*").count()) == (0, 0)
     assert out.text_content() == "first\n" + SCRIPT + "\n"
-    rdev("exec", "shop", "--", "sh", "-c", "echo >go")
+    rdev("exec", "shop", "--", "sh", "-c", "echo >on")
     tab.get_by_role("status").filter(has_text="It ended: failed, exit code 7.").wait_for()
     tab.get_by_text("failed exit code 7").wait_for()  # the facts, too
     assert complaints == []
