@@ -295,7 +295,7 @@ class GitCopies:
                 options=_helper(url) if more else (), more=more, protocols=protocol, ok=(0, 1), timeout=LONG_RUNNING, stop=self._stop,
             )  # fmt: skip
         except Failed as e:
-            return 128, "", str(e.context.get("said", ""))
+            return 128, "", str(e.context.get("said") or e.message)
         return code, out.decode(errors="replace"), ""
 
     def forget(self, folder: str) -> None:

@@ -374,8 +374,10 @@ def publish(world: World, checkout: Checkout, folder: str, message: str) -> str:
     if now_ended(world, checkout):
         raise over(checkout)
     sha = commit(world, checkout, folder, message)
-    copy, own = world.copies.look(folder), token(world, checkout)
-    world.copies.push(copy, sha, url=checkout.url, branch=checkout.branch, account=checkout.account, token=own)
+    # one that was killed behind its push has brought it there; and a push of nothing, with an option, is one that git may die of (SIGPIPE)
+    if world.forge.find_branch(known.project(world, checkout.project), checkout.branch) != sha:
+        copy, own = world.copies.look(folder), token(world, checkout)
+        world.copies.push(copy, sha, url=checkout.url, branch=checkout.branch, account=checkout.account, token=own)
     return sha
 
 
