@@ -19,6 +19,7 @@ CHANGING = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\bnow\b|\b\d+(\.\d)?s ago\b"), "AGE"),
     (re.compile(r"\bin \d+\.\ds\b"), "in SECONDS"),
+    (re.compile(r"\(\d+\.\ds\)"), "(SECONDS)"),
     (re.compile(r"\bduration_ms=\d+"), "duration_ms=N"),
     (re.compile(r" {2,}"), "  "),  # a column is as wide as its widest cell, which may be on a line that is not shown
 )

@@ -60,6 +60,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
+        # SQLite lets a writer that met another sleep, ever longer, whether or not its turn has come; threads of one process can wait for each other
+        self._turn = threading.RLock()
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opening it and bringing the schema up if it must be."""
@@ -128,11 +130,16 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Give a connection inside a transaction: all that is written is kept together or not at all."""
         connection = self.connection()
+        with self._turn, self._written(connection):
+            yield connection
+
+    @contextmanager
+    def _written(self, connection: sqlite3.Connection) -> Iterator[None]:
         try:
             # a plain BEGIN that reads before it writes fails at once under contention, whatever the timeout
             connection.execute("begin immediate")
             try:
-                yield connection
+                yield
             except BaseException:
                 if connection.in_transaction:  # a full disk rolls back by itself
                     connection.execute("rollback")
