@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -511,6 +512,24 @@ def test_what_is_staged_is_committed_in_the_user_s_name_and_a_dirty_tree_is_refu
             checkouts.publish(world, checkout, str(folder), "")
         assert refused.value.code == "OTHER_BRANCH"
     finally:
+        world.close()
+
+
+def test_a_push_waits_for_the_git_of_one_that_was_killed(forged: Forged) -> None:
+    made = forged.start()
+    folder, repository = Path(made["folder"]), Path(forged.home["XDG_STATE_HOME"]) / "rdev/local/repos/shop.git"
+    _change(forged, folder)
+    lock = repository / "refs" / "heads" / f"{made['branch']}.lock"
+    lock.touch()
+    over = threading.Timer(0.6, lock.unlink)
+    over.start()
+    world = forged.world()
+    try:
+        checkout = known.checkout(world, made["id"])
+        sha = checkouts.publish(world, checkout, str(folder), "")
+        assert world.forge.find_branch(known.project(world, "shop"), checkout.branch) == sha
+    finally:
+        over.join()
         world.close()
 
 
