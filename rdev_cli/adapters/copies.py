@@ -17,7 +17,6 @@ from rdev_cli.domain.values import Secret, shown
 from rdev_cli.ports.timing import LONG_RUNNING, STANDARD, Stop
 
 _MARK = "rdev.json"
-# what git reads of the user's own settings, from the user's own home: a path of an ignore file, and who commits; nothing of it is run
 _URL = re.compile(r"(https?)://[A-Za-z0-9.\[\]:_-]+/[^\s\x00-\x1f\x7f]*")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MET = "failed to update ref"  # what git says of a branch that another git is just writing

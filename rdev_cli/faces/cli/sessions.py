@@ -1,6 +1,7 @@
 """rdev session."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from rdev_cli.faces.cli import shell as shells
 from rdev_cli.faces.cli.arguments import Detached, Limit, Offline, PassphraseFile, Repeat, Some, one
 from rdev_cli.faces.cli.checkin import Merge, Message
 from rdev_cli.faces.cli.claude import Conversation, Model, NoCommit, Prompt, Tools
-from rdev_cli.faces.cli.face import Placed, Tailed, Worded, checked, confirm, does, duration, hand, noun, say, write
+from rdev_cli.faces.cli.face import F, Placed, Tailed, Verb, Worded, checked, confirm, does, duration, hand, noun, say, write
 from rdev_cli.faces.cli.once import told
 from rdev_cli.faces.cli.previews import mount
 from rdev_cli.faces.cli.show import columns, show
@@ -37,6 +38,11 @@ def _id(value: str) -> None:
 Id = Annotated[str, typer.Argument(metavar="SESSION", help="Its id, or a unique beginning of it.", show_default=False)]
 Whole = Annotated[str, typer.Argument(metavar="SESSION", help="Its whole id.", show_default=False)]
 Wait = Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="How long to wait while another process has it (30s).")]
+
+
+def _also(name: str, *, cls: type[Verb], words: str, epilog: str) -> Callable[[F], F]:
+    """Attach what a session shares with a project: another command's work, whose words are shown whole in the list, too."""
+    return app.command(name, cls=cls, help=words, short_help=words, epilog=epilog)
 
 
 @does(app, "start", sessions.start, epilog="rdev session start shop · rdev session start shop --branch feature/cart --idle 2h", cls=Placed)
@@ -99,7 +105,7 @@ def show_(ctx: typer.Context, session: Id) -> None:
     show(ctx, sessions.show(hand(ctx).world(), session))
 
 
-@app.command("exec", cls=Tailed, help="Run a command in a session.", epilog="rdev session exec ses_01j9 -- go test ./...")
+@_also("exec", cls=Tailed, words="Run a command in a session.", epilog="rdev session exec ses_01j9 -- go test ./...")
 def exec_(
     ctx: typer.Context,
     session: Id,
@@ -117,7 +123,7 @@ def exec_(
     )  # fmt: skip
 
 
-@app.command("shell", cls=Worded, help="Run a line of sh in a session.", epilog="rdev session shell ses_01j9 'ls | wc -l'")
+@_also("shell", cls=Worded, words="Run a line of sh in a session.", epilog="rdev session shell ses_01j9 'ls | wc -l'")
 def shell(
     ctx: typer.Context,
     session: Id,
@@ -135,15 +141,15 @@ def shell(
     )  # fmt: skip
 
 
-@app.command("git", cls=Tailed, help="Run git in a session's work tree.", epilog="rdev session git ses_01j9 -- log --oneline")
+@_also("git", cls=Tailed, words="Run git in a session's work tree.", epilog="rdev session git ses_01j9 -- log --oneline")
 def git(ctx: typer.Context, session: Id, timeout: Limit = None, no_wait: Detached = False, idempotency_key: Repeat = None) -> None:
     hand(ctx).remote = True
     _id(session)
     gits.git(ctx, session, timeout=timeout, no_wait=no_wait, idempotency_key=idempotency_key)
 
 
-@app.command(
-    "claude", cls=Placed, help="Let Claude Code work in a session; it is one conversation, which each prompt goes on with.",
+@_also(
+    "claude", cls=Placed, words="Let Claude Code work in a session; it is one conversation, which each prompt goes on with.",
     epilog='rdev session claude ses_01j9 "add a cart" · rdev session claude ses_01j9 "and test it"',
 )  # fmt: skip
 def claude(
@@ -167,8 +173,8 @@ def claude(
     )  # fmt: skip
 
 
-@app.command(
-    "files", cls=Placed, help="Copy files and folders out of a session, or into it; :PATH is in the session.",
+@_also(
+    "files", cls=Placed, words="Copy files and folders out of a session, or into it; :PATH is in the session.",
     epilog="rdev session files ses_01j9 :dist . · rdev session files ses_01j9 ./logo.png :site",
 )  # fmt: skip
 def files(
@@ -239,8 +245,8 @@ def events_(
 mount(app)
 
 
-@app.command(
-    "checkin", cls=Placed, help="Check in what was done in a session: a pull request, a review, and on wish a merge.",
+@_also(
+    "checkin", cls=Placed, words="Check in what was done in a session: a pull request, a review, and on wish a merge.",
     epilog='rdev session checkin ses_01j9 -m "Add a cart" --merge',
 )  # fmt: skip
 def checkin(
