@@ -11,6 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
+from points import Commit, around  # beside this script
+
 FOLDER, AT = Path(sys.argv[1]), sys.argv[2]
 STEPS = [0]
 SEEN: list[tuple[int, object]] = []
@@ -36,32 +38,6 @@ def strike() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def around(owner: object, name: str) -> None:
-    real = getattr(owner, name)
-
-    def struck(*args, **kwargs):
-        strike()
-        result = real(*args, **kwargs)
-        strike()
-        return result
-
-    setattr(owner, name, struck)
-
-
-class Commit:
-    def __init__(self, real) -> None:
-        self._real = real
-
-    def __enter__(self):
-        strike()
-        return self._real.__enter__()
-
-    def __exit__(self, *error):
-        result = self._real.__exit__(*error)
-        strike()
-        return result
-
-
 def main() -> int:
     from rdev_cli.adapters import copies
     from rdev_cli.adapters.sqlite.database import Database
@@ -73,14 +49,14 @@ def main() -> int:
     Services.forge = property(lambda self: AccountForge(self.folder, self.installation, Accounts(FOLDER)))
     if AT != "0":
         begin = Database.writing
-        Database.writing = lambda self: Commit(begin(self))
-        around(copies, "git")
+        Database.writing = lambda self: Commit(begin(self), strike)
+        around(copies, "git", strike)
         for name in ("rename", "mkdir", "replace", "link"):
-            around(os, name)
+            around(os, name, strike)
         for name in ("admit", "extend", "dismiss", "ensure_branch", "delete_branch"):
-            around(AccountForge, name)
+            around(AccountForge, name, strike)
         for name in ("put", "drop"):
-            around(SealedFile, name)
+            around(SealedFile, name, strike)
     code = rdev(sys.argv[4:])
     if AT == "look":
         sys.stderr.write(f"\n{json.dumps([step for step, _ in SEEN])}\n")

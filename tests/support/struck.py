@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 
+from points import Commit, around  # beside this script
+
 LOOKING = sys.argv[1] == "look"
 POINTS = {"step": 0, "struck": 0 if LOOKING else int(sys.argv[1])}
 NUMBER = None if LOOKING else signal.Signals[sys.argv[2]]
@@ -40,18 +42,6 @@ def home() -> object:
     return sorted(found)
 
 
-def around(owner: object, name: str) -> None:
-    real = getattr(owner, name)
-
-    def struck(*args, **kwargs):
-        strike()
-        result = real(*args, **kwargs)
-        strike()
-        return result
-
-    setattr(owner, name, struck)
-
-
 def main() -> int:
     from rdev_cli.adapters import copies
     from rdev_cli.adapters.local import cluster, forge, pulls
@@ -62,40 +52,26 @@ def main() -> int:
     begin = Database.writing
 
     def writing(self):
-        return _Commit(begin(self))
+        return Commit(begin(self), strike)
 
     Database.writing = writing
     for module in (bare, contents, origins, copies):
-        around(module, "git")
-    around(pulls, "write_whole")
+        around(module, "git", strike)
+    around(pulls, "write_whole", strike)
     for name in ("rename", "mkdir", "replace"):
-        around(os, name)
+        around(os, name, strike)
     for name in ("ensure_pod", "delete_pod", "run", "start", "stop"):
-        around(cluster.LocalCluster, name)
+        around(cluster.LocalCluster, name, strike)
     for name in ("ensure_repository", "seed", "take", "delete_repository"):
-        around(forge.LocalForge, name)
+        around(forge.LocalForge, name, strike)
     for module in (bare, cluster):
-        around(module, "remove_tree")
+        around(module, "remove_tree", strike)
     if not LOOKING:
         return rdev(sys.argv[4:])
     code = rdev(sys.argv[4:])
     with open(sys.argv[2], "w") as file:
         json.dump({"all": POINTS["step"], "differ": [step for step, _ in SEEN]}, file)
     return code
-
-
-class _Commit:
-    def __init__(self, real) -> None:
-        self._real = real
-
-    def __enter__(self):
-        strike()
-        return self._real.__enter__()
-
-    def __exit__(self, *error):
-        result = self._real.__exit__(*error)
-        strike()
-        return result
 
 
 if __name__ == "__main__":
