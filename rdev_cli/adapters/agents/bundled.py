@@ -5,6 +5,7 @@ the same lines as Claude Code. Exit codes: 0 done, 1 the work failed, 2 it was a
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -123,7 +124,8 @@ def bash(given: Words) -> str:
 
     def watch() -> None:
         # unreaped, the child keeps its number: the group that is killed below is never a stranger's
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # a stop that came while this thread was starting waited for none
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
     reader, watcher = threading.Thread(target=drain, daemon=True), threading.Thread(target=watch, daemon=True)
     try:
